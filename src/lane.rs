@@ -1,0 +1,488 @@
+//! A lane: a ring, the words around it, and the two bells that belong to it.
+//!
+//! Composes [`ring`](crate::ring) and [`bell`](crate::bell) over the memory of three files. Knows nothing of the files
+//! themselves, of locks, or of other lanes.
+
+use crate::bell::{Ringer, Sleeper};
+use crate::error::{Damage, Fault};
+use crate::layout::{self, FenceMode, Header, Kind, Role};
+use crate::region::{Own, Peer, Region};
+use crate::ring::{self, Broken, Claim, Record, Refusal};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sys::fence::Fences;
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// The memory that one end of a lane needs, and what the queue's header says about it.
+#[derive(Clone)]
+pub(crate) struct Memory {
+    /// `lane-NNN`: writable for its sender.
+    pub(crate) lane: Arc<Region>,
+    /// `receiver`: writable for the receiver.
+    pub(crate) receiver: Arc<Region>,
+    /// `bell`: writable for all.
+    pub(crate) bell: Arc<Region>,
+    /// The lane's number.
+    pub(crate) number: u32,
+    pub(crate) capacity: u64,
+    pub(crate) max_message: u32,
+    pub(crate) outcome_slots: usize,
+    pub(crate) fences: Fences,
+}
+
+impl Memory {
+    pub(crate) fn new(
+        header: &Header,
+        number: u32,
+        fence_mode: FenceMode,
+        lane: Arc<Region>,
+        receiver: Arc<Region>,
+        bell: Arc<Region>,
+    ) -> Memory {
+        Memory {
+            lane,
+            receiver,
+            bell,
+            number,
+            capacity: header.ring_capacity,
+            max_message: header.max_message,
+            outcome_slots: header.outcome_slots as usize,
+            fences: Fences::new(fence_mode),
+        }
+    }
+
+    fn slot(&self, offset: usize) -> usize {
+        layout::slot_offset(self.number as usize, self.outcome_slots) + offset
+    }
+
+    fn damage(&self, broken: Broken) -> Damage {
+        Damage { lane: self.number, fault: broken.fault, position: broken.position, found: broken.found }
+    }
+
+    /// The damage for which the receiver retired this lane.
+    fn damage_on_record(&self) -> Option<Damage> {
+        let fault: Peer<AtomicU32> = self.receiver.peer(self.slot(layout::slot::FAULT));
+        let fault = Fault::from_word(fault.load())?;
+        // ORDERING(poison): the numbers were stored before the word.
+        fence(Ordering::Acquire);
+        let position: Peer<AtomicU64> = self.receiver.peer(self.slot(layout::slot::FAULT_POSITION));
+        let found: Peer<AtomicU64> = self.receiver.peer(self.slot(layout::slot::FAULT_FOUND));
+        Some(Damage { lane: self.number, fault, position: position.load(), found: found.load() })
+    }
+
+    /// Retires this lane for good. For the receiver.
+    fn record_damage(&self, damage: Damage) {
+        let fault: Own<AtomicU32> = self.receiver.own(self.slot(layout::slot::FAULT));
+        let position: Own<AtomicU64> = self.receiver.own(self.slot(layout::slot::FAULT_POSITION));
+        let found: Own<AtomicU64> = self.receiver.own(self.slot(layout::slot::FAULT_FOUND));
+        // ORDERING(poison): relaxed, both; the Release below puts them before the word.
+        position.store(damage.position, Ordering::Relaxed);
+        found.store(damage.found, Ordering::Relaxed);
+        // ORDERING(poison): the numbers before the word that makes anyone read them.
+        fault.store(damage.fault as u32, Ordering::Release);
+    }
+}
+
+/// The sender's end. Whoever makes one holds the lane's lock.
+pub(crate) struct Writer {
+    ring: ring::Writer,
+    memory: Memory,
+    hint: Own<AtomicU64>,
+    sent: Own<AtomicU64>,
+    sent_count: u64,
+    closed_at: Own<AtomicU64>,
+    full_events: Own<AtomicU64>,
+    role: Peer<AtomicU32>,
+    receiver: Ringer,
+}
+
+impl Writer {
+    /// Takes over the lane: after the last committed record, open, awake. The other half of what it returns is for
+    /// sleeping until there is room.
+    pub(crate) fn attach(memory: Memory) -> Result<(Writer, Sleeper), Damage> {
+        let lane = &memory.lane;
+        let hint: Own<AtomicU64> = lane.own(layout::lane::WRITE_HINT);
+        // ORDERING(takeover): relaxed; the lane's lock ordered us behind its last owner.
+        let start = hint.load(Ordering::Relaxed);
+        if let Some(damage) = memory.damage_on_record() {
+            return Err(damage);
+        }
+        let ring = ring::Writer::resume(
+            lane.window(layout::RING, memory.capacity),
+            memory.max_message,
+            start,
+            memory.receiver.peer(memory.slot(layout::slot::READ_POS)),
+            lane.own(layout::lane::ACCEPTED),
+        )
+        .map_err(|broken| memory.damage(broken))?;
+        let sent: Own<AtomicU64> = lane.own(layout::lane::SENT);
+        let receiver = Ringer::new(
+            memory.receiver.peer(layout::receiver::SLEEPS),
+            memory.bell.own(layout::bell::SEQ),
+            memory.bell.own(layout::bell::RUNG_AT),
+            memory.fences,
+        );
+        let room = Sleeper::new(
+            lane.own(layout::lane::SLEEPS),
+            memory.receiver.peer(memory.slot(layout::slot::SEQ)),
+            memory.receiver.peer(memory.slot(layout::slot::RUNG_AT)),
+            memory.fences,
+        );
+        let writer = Writer {
+            ring,
+            hint,
+            // ORDERING(takeover): as above.
+            sent_count: sent.load(Ordering::Relaxed),
+            sent,
+            closed_at: lane.own(layout::lane::CLOSED_AT),
+            full_events: lane.own(layout::lane::FULL_EVENTS),
+            role: memory.receiver.peer(layout::receiver::ROLE),
+            receiver,
+            memory,
+        };
+        // ORDERING(close): the lane is open again; whoever sees it closed until the next commit is not wrong.
+        writer.closed_at.store(0, Ordering::Relaxed);
+        writer.leave_hint();
+        Ok((writer, room))
+    }
+
+    /// Room for `len` bytes, or why not. Rings for the pad that may have been committed on the way.
+    #[inline(always)]
+    pub(crate) fn claim(&mut self, len: usize) -> Result<Claim, Refusal> {
+        self.ring.claim(len).inspect_err(|_| self.refused())
+    }
+
+    /// Copies part of the payload of a claim. `at` is a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn fill(&self, claim: &Claim, at: usize, bytes: &[u8]) {
+        self.ring.fill(claim, at, bytes);
+    }
+
+    /// Where a claim's payload lies.
+    pub(crate) fn payload(&self, claim: &Claim) -> *mut u8 {
+        self.ring.payload(claim)
+    }
+
+    /// Commits; does not ring. Returns the record's position.
+    #[inline(always)]
+    pub(crate) fn commit(&mut self, claim: Claim) -> u64 {
+        self.ring.commit(claim);
+        self.sent_count += 1;
+        self.leave_hint();
+        claim.position
+    }
+
+    /// Wakes the receiver if it sleeps.
+    #[inline(always)]
+    pub(crate) fn ring(&self) {
+        self.receiver.ring_if_asleep();
+    }
+
+    /// Says that nothing more will come, after everything committed so far.
+    pub(crate) fn close(&mut self) {
+        // ORDERING(close): every commit before the word that ends them.
+        self.closed_at.store(self.ring.write_pos() + 1, Ordering::Release);
+        self.ring();
+    }
+
+    /// Counts one occasion at which a message found no room.
+    pub(crate) fn count_full(&self) {
+        // ORDERING(hint): a counter of this process alone.
+        self.full_events.store(self.full_events.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// The damage for which the receiver retired this lane.
+    pub(crate) fn poisoned(&self) -> Option<Damage> {
+        self.memory.damage_on_record()
+    }
+
+    /// Whether no receiver will ever come again.
+    pub(crate) fn receiver_gone(&self) -> bool {
+        self.role.load() == Role::Gone as u32
+    }
+
+    /// A broken rule of the receiver's, as damage of this lane.
+    pub(crate) fn damage(&self, broken: Broken) -> Damage {
+        self.memory.damage(broken)
+    }
+
+    /// How often this handle woke the receiver.
+    pub(crate) fn rings(&self) -> u64 {
+        self.receiver.rings()
+    }
+
+    #[cold]
+    fn refused(&self) {
+        self.ring();
+    }
+
+    /// For observers and for the next owner, who walks on from here.
+    #[inline(always)]
+    fn leave_hint(&self) {
+        // ORDERING(hint): relaxed; whoever uses it checks every record from there on.
+        self.hint.store(self.ring.write_pos(), Ordering::Relaxed);
+        // ORDERING(hint): as above.
+        self.sent.store(self.sent_count, Ordering::Relaxed);
+    }
+}
+
+/// The receiver's end. Whoever makes one holds the receiver's lock.
+pub(crate) struct Reader {
+    ring: ring::Reader,
+    memory: Memory,
+    received: Own<AtomicU64>,
+    received_count: Cell<u64>,
+    closed_at: Peer<AtomicU64>,
+    damage: Cell<Option<Damage>>,
+    sender: Ringer,
+    /// While set, releases are collected and published together.
+    batch: Cell<bool>,
+}
+
+impl Reader {
+    /// Takes over where the last receiver's released messages end, and wakes a sender that may wait for one that
+    /// died.
+    pub(crate) fn attach(memory: Memory) -> Reader {
+        let words = &memory.receiver;
+        let received: Own<AtomicU64> = words.own(memory.slot(layout::slot::RECEIVED));
+        let reader = Reader {
+            ring: ring::Reader::resume(
+                memory.lane.window(layout::RING, memory.capacity),
+                memory.max_message,
+                words.own(memory.slot(layout::slot::READ_POS)),
+            ),
+            // ORDERING(takeover): relaxed; the receiver's lock ordered us behind the last one.
+            received_count: Cell::new(received.load(Ordering::Relaxed)),
+            received,
+            closed_at: memory.lane.peer(layout::lane::CLOSED_AT),
+            damage: Cell::new(memory.damage_on_record()),
+            sender: Ringer::new(
+                memory.lane.peer(layout::lane::SLEEPS),
+                words.own(memory.slot(layout::slot::SEQ)),
+                words.own(memory.slot(layout::slot::RUNG_AT)),
+                memory.fences,
+            ),
+            batch: Cell::new(false),
+            memory,
+        };
+        reader.sender.ring_anyway();
+        reader
+    }
+
+    /// The lane's number.
+    #[inline(always)]
+    pub(crate) fn number(&self) -> u32 {
+        self.memory.number
+    }
+
+    /// The ring's bytes.
+    #[inline(always)]
+    pub(crate) fn window(&self) -> &crate::region::Window {
+        self.ring.window()
+    }
+
+    /// Where the next record will be looked for.
+    pub(crate) fn next(&self) -> u64 {
+        self.ring.next()
+    }
+
+    /// The next message, if there is one; it stays next until [`take`](Self::take). Passes pads. Damage is reported
+    /// once, and poisons the lane.
+    #[inline(always)]
+    pub(crate) fn look(&self) -> Result<Option<Record>, Damage> {
+        loop {
+            match self.ring.look() {
+                Ok(Some(record)) if record.kind == Kind::Data => return Ok(Some(record)),
+                Ok(None) => return Ok(None),
+                Ok(Some(pad)) => {
+                    self.ring.take(&pad);
+                    self.ring.release(pad.position, pad.next);
+                    // A sender may wait for exactly this: published even in the middle of a batch.
+                    self.publish();
+                }
+                Err(_) if self.damage.get().is_some() => return Ok(None),
+                Err(broken) => return Err(self.poison(broken)),
+            }
+        }
+    }
+
+    /// Moves on to what follows `record`.
+    #[inline(always)]
+    pub(crate) fn take(&self, record: &Record) {
+        self.ring.take(record);
+    }
+
+    /// Gives a message's bytes back to the sender.
+    #[inline(always)]
+    pub(crate) fn release(&self, record: &Record) {
+        let unpublished = self.ring.release(record.position, record.next);
+        self.received_count.set(self.received_count.get() + 1);
+        if !self.batch.get() || unpublished >= self.memory.capacity / 4 {
+            self.publish();
+        }
+    }
+
+    /// Everything that has not been released will be delivered again.
+    pub(crate) fn rewind(&self) {
+        self.ring.rewind();
+    }
+
+    /// From here on releases are published together, by [`end_batch`](Self::end_batch) or every quarter of the ring.
+    pub(crate) fn begin_batch(&self) {
+        self.batch.set(true);
+    }
+
+    /// Publishes what has been released since [`begin_batch`](Self::begin_batch).
+    pub(crate) fn end_batch(&self) {
+        if self.batch.replace(false) {
+            self.publish();
+        }
+    }
+
+    /// How many messages lie ahead, at most as many as fit in the ring.
+    pub(crate) fn count_ahead(&self) -> usize {
+        self.ring.count_ahead()
+    }
+
+    /// Retires a lane for what is wrong with it as a whole.
+    pub(crate) fn condemn(&self, fault: Fault) -> Damage {
+        self.poison(Broken { fault, position: self.next(), found: 0 })
+    }
+
+    /// Whether the sender has closed the lane and everything before that has been taken, or the lane is poisoned.
+    pub(crate) fn is_finished(&self) -> bool {
+        // ORDERING(close): the last commits before the word that ended them.
+        self.damage.get().is_some() || self.closed_at.load_acquire() == self.next() + 1
+    }
+
+    /// The damage for which the lane was retired.
+    pub(crate) fn damage(&self) -> Option<Damage> {
+        self.damage.get()
+    }
+
+    /// How often this handle woke the sender.
+    pub(crate) fn rings(&self) -> u64 {
+        self.sender.rings()
+    }
+
+    /// Wakes the sender whatever its count says: the receiver is going.
+    pub(crate) fn wake_sender(&self) {
+        self.sender.ring_anyway();
+    }
+
+    #[inline(always)]
+    fn publish(&self) {
+        self.ring.publish();
+        // ORDERING(hint): relaxed; a counter for observers.
+        self.received.store(self.received_count.get(), Ordering::Relaxed);
+        self.sender.ring_if_asleep();
+    }
+
+    /// Retires the lane: it is not read again, its sender is told, and the others go on.
+    #[cold]
+    fn poison(&self, broken: Broken) -> Damage {
+        let damage = self.memory.damage(broken);
+        self.damage.set(Some(damage));
+        self.memory.record_damage(damage);
+        self.sender.ring_anyway();
+        damage
+    }
+}
+
+/// What anyone may see of a lane without touching it.
+pub(crate) struct View {
+    memory: Memory,
+    hint: Peer<AtomicU64>,
+    sent: Peer<AtomicU64>,
+    accepted: Peer<AtomicU64>,
+    closed_at: Peer<AtomicU64>,
+    attaches: Peer<AtomicU64>,
+    full_events: Peer<AtomicU64>,
+    read_pos: Peer<AtomicU64>,
+    received: Peer<AtomicU64>,
+}
+
+/// The numbers of a lane at about one instant: each word was true when it was loaded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Glance {
+    pub(crate) write_pos: u64,
+    pub(crate) read_pos: u64,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) attaches: u64,
+    pub(crate) full_events: u64,
+    pub(crate) closed: bool,
+    pub(crate) damage: Option<Damage>,
+}
+
+impl View {
+    pub(crate) fn new(memory: Memory) -> View {
+        let lane = &memory.lane;
+        let words = &memory.receiver;
+        View {
+            hint: lane.peer(layout::lane::WRITE_HINT),
+            sent: lane.peer(layout::lane::SENT),
+            accepted: lane.peer(layout::lane::ACCEPTED),
+            closed_at: lane.peer(layout::lane::CLOSED_AT),
+            attaches: lane.peer(layout::lane::ATTACHES),
+            full_events: lane.peer(layout::lane::FULL_EVENTS),
+            read_pos: words.peer(memory.slot(layout::slot::READ_POS)),
+            received: words.peer(memory.slot(layout::slot::RECEIVED)),
+            memory,
+        }
+    }
+
+    pub(crate) fn glance(&self) -> Glance {
+        let read_pos = self.read_pos.load();
+        Glance {
+            // A hint lags behind by a message at most while its sender lives, and for good when it died.
+            write_pos: self.hint.load().max(read_pos),
+            read_pos,
+            sent: self.sent.load(),
+            received: self.received.load(),
+            attaches: self.attaches.load(),
+            full_events: self.full_events.load(),
+            closed: self.closed_at.load() != 0,
+            damage: self.memory.damage_on_record(),
+        }
+    }
+
+    /// Copies the message at `position`, or what follows it: `Ok(None)` when nothing is committed there.
+    ///
+    /// The copy is worth something only if the sender had not given those bytes up by then; when it had, the error is
+    /// the position that it had accepted, below which everything may have been overwritten.
+    pub(crate) fn copy(&self, position: u64) -> Result<Option<(Record, Vec<u8>)>, Lapped> {
+        let window = self.memory.lane.window(layout::RING, self.memory.capacity);
+        let found = ring::inspect(&window, position, self.memory.max_message);
+        let copied = match found {
+            Ok(Some(record)) => {
+                let mut bytes = Vec::with_capacity(record.len as usize);
+                // SAFETY: the vector has room for `len` bytes, and has that many initialised ones afterwards.
+                #[expect(unsafe_code, reason = "filling a vector without zeroing it first")]
+                unsafe {
+                    window.copy_out(position + 8, bytes.as_mut_ptr(), record.len as usize);
+                    bytes.set_len(record.len as usize);
+                }
+                Ok(Some((record, bytes)))
+            }
+            Ok(None) => Ok(None),
+            Err(broken) => Err(broken),
+        };
+        // ORDERING(lapped): the copy before the load of what the sender had accepted by then.
+        fence(Ordering::Acquire);
+        let accepted = self.accepted.load();
+        if accepted > position {
+            return Err(Lapped::By(accepted));
+        }
+        copied.map_err(|_| Lapped::Damaged)
+    }
+}
+
+/// Why an observer's copy is worth nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Lapped {
+    /// The sender has moved on; everything below this position may have been overwritten.
+    By(u64),
+    /// What stands there is no record.
+    Damaged,
+}

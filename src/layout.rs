@@ -1,0 +1,350 @@
+//! The bytes of the files: offsets, the file header, the commit word, and where a record goes.
+//!
+//! Knows nothing of memory, processes or time: every function here is arithmetic on plain numbers.
+//!
+#![doc = include_str!("../docs/format.md")]
+
+use bytemuck::{Pod, Zeroable};
+
+/// The version of the format that this library reads and writes.
+pub const VERSION: u32 = 1;
+
+/// `LANEWAY1` in ASCII, read as a little-endian word; a big-endian host sees another number and refuses.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"LANEWAY1");
+
+/// What a file is, as [`Header::kind`] says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FileKind {
+    /// `queue`: limits and identity, written once.
+    Queue = 1,
+    /// `bell`: hints that anyone may write.
+    Bell = 2,
+    /// `receiver`: the receiver's words, and a slot for each lane.
+    Receiver = 3,
+    /// `lane-NNN`: one sender's ring.
+    Lane = 4,
+}
+
+/// How the two sides of the doorbell order their stores and loads; fixed when the queue is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FenceMode {
+    /// Both sides use a full fence.
+    Symmetric = 1,
+    /// Who rings uses a compiler fence, who sleeps calls `membarrier`.
+    Asymmetric = 2,
+}
+
+/// The first 128 bytes of every file. All files of a queue agree in every field but `kind`, `lane`, `priority` and
+/// `checksum`, so that each file alone, or a copy of it, says what it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`VERSION`].
+    pub version: u32,
+    /// A [`FileKind`].
+    pub kind: u32,
+    /// Random, the same in all files of a queue.
+    pub queue_id: [u8; 16],
+    /// The host's boot in which the queue was created: its contents do not outlive it.
+    pub boot_id: [u8; 16],
+    /// Bytes of ring in each lane: a power of two.
+    pub ring_capacity: u64,
+    /// Bytes that a lane may take in overflow segments; 0 for none.
+    pub overflow_limit: u64,
+    /// The longest message, bytes.
+    pub max_message: u32,
+    /// The most lanes there may be.
+    pub max_lanes: u32,
+    /// A [`FenceMode`].
+    pub fence_mode: u32,
+    /// 0: cooperative. Others are reserved.
+    pub trust: u32,
+    /// The lane's number; 0 in other files.
+    pub lane: u32,
+    /// The lane's priority; 0 is normal. Others are reserved.
+    pub priority: u32,
+    /// Entries in each slot's table of outcomes; reserved, 0.
+    pub outcome_slots: u32,
+    /// Entries in each lane's segment table.
+    pub segment_slots: u32,
+    /// When the queue was created, nanoseconds since 1970 (UTC). For people.
+    pub created_ns: u64,
+    /// Features that a reader must know to read the file; any bit it does not know refuses it.
+    pub features: u64,
+    /// Zero.
+    pub reserved: u64,
+    /// FNV-1a, 64 bits, of the 120 bytes before it.
+    pub checksum: u64,
+}
+
+/// Length of [`Header`], bytes.
+pub const HEADER_LEN: usize = size_of::<Header>();
+
+impl Header {
+    /// The same header for another file of the queue, with its checksum.
+    pub fn of(&self, kind: FileKind, lane: u32) -> Header {
+        Header { kind: kind as u32, lane, ..*self }.sealed()
+    }
+
+    /// The same header with the checksum that belongs to it.
+    pub fn sealed(self) -> Header {
+        let mut sealed = self;
+        sealed.checksum = fnv1a(&bytemuck::bytes_of(&self)[..HEADER_LEN - 8]);
+        sealed
+    }
+
+    /// The size that a file of this kind must at least have, bytes.
+    pub fn file_len(&self, kind: FileKind) -> u64 {
+        match kind {
+            FileKind::Queue | FileKind::Bell => PAGE,
+            FileKind::Receiver => slot_offset(self.max_lanes as usize, self.outcome_slots as usize) as u64,
+            FileKind::Lane => RING as u64 + self.ring_capacity,
+        }
+    }
+}
+
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+const PAGE: u64 = 4096;
+
+/// Offsets in `bell`.
+pub mod bell {
+    /// `u32`, the futex word that the receiver sleeps on; each ring adds one.
+    pub const SEQ: usize = 256;
+    /// `u64`, `CLOCK_MONOTONIC` of the last ring, nanoseconds: lets the sleeper learn what a sleep costs.
+    pub const RUNG_AT: usize = 264;
+    /// `u64`, changes when a sender attaches.
+    pub const LANES_EPOCH: usize = 384;
+    /// `u64`, reserved for stamps that order messages across lanes.
+    pub const STAMP: usize = 512;
+}
+
+/// Offsets in `receiver`.
+pub mod receiver {
+    /// `u32`, odd while the receiver sleeps.
+    pub const SLEEPS: usize = 256;
+    /// `u32`, a [`Role`](super::Role).
+    pub const ROLE: usize = 384;
+    /// `u64`, how often a receiver has attached.
+    pub const ATTACHES: usize = 392;
+    /// The first lane's slot.
+    pub const SLOTS: usize = 4096;
+}
+
+/// Offsets in a lane's slot of `receiver`.
+pub mod slot {
+    /// `u64`, everything below this position has been released.
+    pub const READ_POS: usize = 0;
+    /// `u64`, messages released.
+    pub const RECEIVED: usize = 8;
+    /// `u32`, 0, or the [`Fault`](crate::Fault) for which the lane was poisoned.
+    pub const FAULT: usize = 64;
+    /// `u64`, where the lane is damaged.
+    pub const FAULT_POSITION: usize = 72;
+    /// `u64`, the word that was found there.
+    pub const FAULT_FOUND: usize = 80;
+    /// `u32`, the futex word that the lane's sender sleeps on when it waits for room.
+    pub const SEQ: usize = 128;
+    /// `u64`, `CLOCK_MONOTONIC` of the last ring, nanoseconds.
+    pub const RUNG_AT: usize = 136;
+    /// `u64`, reserved: the position of the message that is being handed over.
+    pub const ATTEMPT_POSITION: usize = 192;
+    /// `u64`, reserved: how often that message has been handed over.
+    pub const ATTEMPTS: usize = 200;
+    /// Reserved: the table of outcomes, 16 bytes an entry.
+    pub const OUTCOMES: usize = 256;
+}
+
+/// Offsets in `lane-NNN`.
+pub mod lane {
+    /// `u64`, a position at or below the sender's own, on a record's boundary.
+    pub const WRITE_HINT: usize = 256;
+    /// `u64`, messages committed, as far as the hint goes.
+    pub const SENT: usize = 264;
+    /// `u64`, the receiver's position that the sender last accepted: nothing at or above it has been overwritten.
+    pub const ACCEPTED: usize = 384;
+    /// `u64`, 0, or 1 + the position at which the sender closed the lane.
+    pub const CLOSED_AT: usize = 392;
+    /// `u64`, how often a sender has attached.
+    pub const ATTACHES: usize = 400;
+    /// `u64`, how often the sender found the lane full.
+    pub const FULL_EVENTS: usize = 408;
+    /// `u64`, reserved: messages dropped.
+    pub const DROPPED: usize = 416;
+    /// `u32`, reserved: pressure.
+    pub const PRESSURE: usize = 424;
+    /// `u32`, odd while the sender sleeps.
+    pub const SLEEPS: usize = 512;
+    /// Reserved: the segment table, 32 bytes an entry (`start_pos`, `end_pos`, `file_offset`, `reserved`).
+    pub const SEGMENTS: usize = 1024;
+}
+
+/// Where a lane's ring starts.
+pub const RING: usize = 4096;
+
+/// Entries that a lane's segment table has room for.
+pub const SEGMENT_SLOTS: u32 = 64;
+
+/// What the receiver's role word says. For people and observers; nothing is decided by it, except that the receiver
+/// of a [`pair`](crate::pair) says `Gone`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Role {
+    /// No receiver has attached yet, or the last one detached in order.
+    Away = 0,
+    /// A receiver is attached, or died attached.
+    Attached = 1,
+    /// There will be no receiver again.
+    Gone = 2,
+}
+
+/// Where a lane's slot starts in `receiver`.
+pub const fn slot_offset(lane: usize, outcome_slots: usize) -> usize {
+    let len = (slot::OUTCOMES + 16 * outcome_slots).next_multiple_of(128);
+    receiver::SLOTS + lane * len
+}
+
+/// The size of a cache line that records avoid to straddle, bytes.
+pub const LINE: u64 = 64;
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A message.
+    Data = 1,
+    /// Nothing more until the end of the ring.
+    Pad = 2,
+    /// Reserved: continue in another segment.
+    Jump = 3,
+}
+
+/// The word at the start of a record, whose store commits it: length (32 bits), kind (8), flags (8), and the low 16
+/// bits of the lap as a check. 0 is *nothing here yet*; no commit word is 0 because no kind is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitWord(pub u64);
+
+impl CommitWord {
+    /// Nothing here yet.
+    pub const NOTHING: u64 = 0;
+
+    /// The word for a record of `kind` with `len` bytes of payload at `position`.
+    #[inline(always)]
+    pub fn new(kind: Kind, len: u32, position: u64, capacity: u64) -> CommitWord {
+        let check = lap(position, capacity) & 0xffff;
+        CommitWord(u64::from(len) | (kind as u64) << 32 | check << 48)
+    }
+
+    /// The payload's length, bytes, as claimed.
+    #[inline(always)]
+    pub fn len(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The flags.
+    #[inline(always)]
+    pub fn flags(self) -> u8 {
+        (self.0 >> 40) as u8
+    }
+
+    /// The kind as claimed.
+    #[inline(always)]
+    pub fn kind(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+
+    /// Whether the check belongs to `position`.
+    #[inline(always)]
+    pub fn belongs_to(self, position: u64, capacity: u64) -> bool {
+        self.0 >> 48 == lap(position, capacity) & 0xffff
+    }
+}
+
+#[inline(always)]
+fn lap(position: u64, capacity: u64) -> u64 {
+    position >> capacity.trailing_zeros()
+}
+
+/// The length of a record with `len` bytes of payload: its commit word, and the payload padded to 8.
+#[inline(always)]
+pub fn record_len(len: usize) -> u64 {
+    8 + (len as u64).next_multiple_of(8)
+}
+
+/// Where the record after the one at `position` starts.
+///
+/// A record that fits in a cache line is followed by a gap when another of its length would straddle the line's end.
+/// Both sides compute it from what they know, so nothing is written in the gap. In a run of records of one length
+/// none straddles but possibly the first, and lengths above a line leave no gaps. Measured in docs/format.md.
+#[inline(always)]
+pub fn next_record(position: u64, record: u64) -> u64 {
+    let end = position + record;
+    let left = end.wrapping_neg() & (LINE - 1);
+    if record <= LINE && left < record { end + left } else { end }
+}
+
+/// The largest payload a ring of `capacity` can carry: its record and the free word after it fill the ring.
+pub const fn max_payload(capacity: u64) -> u64 {
+    capacity - 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_word_is_never_nothing_and_says_what_it_was_made_of() {
+        for position in [0, 8, 4096, (1 << 32) - 8, (1 << 63) + 64] {
+            for len in [0, 1, 48, u32::MAX] {
+                let word = CommitWord::new(Kind::Data, len, position, 4096);
+                assert_ne!(word.0, CommitWord::NOTHING);
+                assert_eq!((word.len(), word.kind(), word.flags()), (len, Kind::Data as u8, 0));
+                assert!(word.belongs_to(position, 4096));
+                assert!(!word.belongs_to(position ^ 4096, 4096), "the next lap's check differs");
+            }
+        }
+    }
+
+    #[test]
+    fn no_record_that_fits_a_line_straddles_one_in_a_run_of_its_length() {
+        for len in 0..=56 {
+            let record = record_len(len);
+            for start in (0..LINE).step_by(8) {
+                let mut position = next_record(start, record);
+                for _ in 0..64 {
+                    assert!(position % LINE + record <= LINE, "{len} bytes at {position}");
+                    position = next_record(position, record);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn records_longer_than_a_line_leave_no_gap_and_none_crosses_the_end_of_a_ring() {
+        for len in 57..300 {
+            assert_eq!(next_record(8, record_len(len)), 8 + record_len(len));
+        }
+        for record in (8..=4096).step_by(8) {
+            let last = 4096 - record;
+            assert!(next_record(last, record) <= 4096);
+        }
+    }
+
+    #[test]
+    fn every_field_of_the_header_is_under_the_checksum() {
+        let header = Header { magic: MAGIC, version: VERSION, ..Header::zeroed() }.sealed();
+        for byte in 0..HEADER_LEN {
+            let mut bytes = [0; HEADER_LEN];
+            bytes.copy_from_slice(bytemuck::bytes_of(&header));
+            bytes[byte] ^= 1;
+            let damaged: Header = bytemuck::pod_read_unaligned(&bytes);
+            assert_ne!(damaged.sealed().checksum, damaged.checksum, "byte {byte}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! A lock-free shared-memory queue between the processes of one Linux host.
+//!
+#![cfg_attr(not(laneway_loom), doc = include_str!("../README.md"))]
+
+#[cfg(not(all(target_os = "linux", target_endian = "little", target_has_atomic = "64")))]
+compile_error!("laneway runs on little-endian Linux with 64-bit atomics");
+
+mod bell;
+mod error;
+mod lane;
+pub mod layout;
+#[cfg(not(laneway_loom))]
+mod queue;
+mod region;
+mod ring;
+mod sync;
+mod sys;
+#[cfg(not(laneway_loom))]
+mod wait;
+
+pub use error::*;
+#[cfg(not(laneway_loom))]
+pub use queue::*;
+#[cfg(not(laneway_loom))]
+pub use wait::{Wait, WaitStats};
+
+#[cfg(laneway_loom)]
+pub mod model;

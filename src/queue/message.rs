@@ -1,0 +1,196 @@
+//! A message in the receiver's hands, still lying in its sender's lane.
+
+use super::Ticket;
+use crate::error::WrongLength;
+use crate::lane::Reader;
+use crate::ring::Record;
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+
+/// A received message. Dropping it releases it: the sender may use its bytes again, and it is not delivered again.
+///
+/// When the thread panics while it holds the message, or the process dies, it is *not* released, and the next `recv`
+/// (here or in the next process) delivers it again, with everything after it in its lane that was not released either.
+/// Several messages may be held at a time and released in any order. A message that is leaked holds its bytes, and
+/// those of everything after it in its lane, until the receiver is attached again.
+///
+/// The bytes belong to another process, so they are copied, never borrowed; see [`as_slice`](Self::as_slice) for the
+/// exception.
+#[must_use = "a message that is dropped is released"]
+pub struct Message<'a> {
+    lane: &'a Reader,
+    record: Record,
+}
+
+impl<'a> Message<'a> {
+    #[inline(always)]
+    pub(super) fn new(lane: &'a Reader, record: Record) -> Message<'a> {
+        Message { lane, record }
+    }
+
+    /// The payload's length, bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.record.len as usize
+    }
+
+    /// Whether the payload is empty, which is legal.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.record.len == 0
+    }
+
+    /// Which message this is.
+    #[inline]
+    pub fn ticket(&self) -> Ticket {
+        Ticket { lane: self.lane.number(), position: self.record.position }
+    }
+
+    /// The number of the lane it came through.
+    #[inline]
+    pub fn lane(&self) -> u32 {
+        self.lane.number()
+    }
+
+    /// Its position in that lane, bytes.
+    #[inline]
+    pub fn position(&self) -> u64 {
+        self.record.position
+    }
+
+    /// Copies the payload to the start of `to`.
+    ///
+    /// # Panics
+    /// When `to` is shorter than the payload.
+    #[inline]
+    pub fn copy_to(&self, to: &mut [u8]) {
+        let to = &mut to[..self.len()];
+        // SAFETY: `to` is that long.
+        #[expect(unsafe_code, reason = "the copy takes a pointer")]
+        unsafe {
+            self.copy_out(to.as_mut_ptr());
+        }
+    }
+
+    /// Appends the payload to `to`. Allocates when `to` has too little room.
+    #[inline]
+    pub fn append_to(&self, to: &mut Vec<u8>) {
+        let len = self.len();
+        to.reserve(len);
+        // SAFETY: `reserve` made room for `len` bytes behind the end, and the copy initialises them.
+        #[expect(unsafe_code, reason = "filling a vector without zeroing it first")]
+        unsafe {
+            self.copy_out(to.as_mut_ptr().add(to.len()));
+            to.set_len(to.len() + len);
+        }
+    }
+
+    /// The payload in a vector of its own. Allocates.
+    #[inline]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.append_to(&mut bytes);
+        bytes
+    }
+
+    /// The payload as a value, copied.
+    #[inline]
+    pub fn read_pod<T: bytemuck::AnyBitPattern>(&self) -> Result<T, WrongLength> {
+        if self.len() != size_of::<T>() {
+            return Err(WrongLength { len: self.len(), expected: size_of::<T>() });
+        }
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: `value` is as long as the payload, and any bytes are a `T`.
+        #[expect(unsafe_code, reason = "filling a value without zeroing it first")]
+        unsafe {
+            self.copy_out(value.as_mut_ptr().cast());
+            Ok(value.assume_init())
+        }
+    }
+
+    /// Reads the payload piece by piece.
+    pub fn reader(&self) -> MessageReader<'_> {
+        MessageReader { message: self, at: 0 }
+    }
+
+    /// Releases the message, as dropping it does.
+    #[inline]
+    pub fn release(self) {}
+
+    /// Puts the message back: the next `recv` delivers it again, and everything after it in its lane that has not been
+    /// released.
+    pub fn put_back(self) {
+        self.lane.rewind();
+        std::mem::forget(self);
+    }
+
+    /// The payload where it lies, without a copy.
+    ///
+    /// # Safety
+    /// No process writes to this record until the slice is gone. A sender of this library does not, but any process
+    /// of the lane's user could: use this only when you trust what runs under that user.
+    #[expect(unsafe_code, reason = "a reference into shared memory, on the caller's word")]
+    #[inline]
+    pub unsafe fn as_slice(&self) -> &[u8] {
+        // SAFETY: `look` checked that the record ends before the ring does; the rest is the caller's contract.
+        unsafe { std::slice::from_raw_parts(self.lane.window().at(self.record.position + 8), self.len()) }
+    }
+
+    /// # Safety
+    /// `to` is valid for writing `len` bytes.
+    #[expect(unsafe_code, reason = "the contract is the callers'")]
+    #[inline(always)]
+    unsafe fn copy_out(&self, to: *mut u8) {
+        // SAFETY: the caller's contract.
+        unsafe { self.lane.window().copy_out(self.record.position + 8, to, self.len()) }
+    }
+}
+
+impl Drop for Message<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.lane.rewind();
+        } else {
+            self.lane.release(&self.record);
+        }
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("ticket", &self.ticket()).field("len", &self.len()).finish()
+    }
+}
+
+/// Reads a message's payload piece by piece; made by [`Message::reader`].
+#[derive(Debug)]
+pub struct MessageReader<'a> {
+    message: &'a Message<'a>,
+    at: usize,
+}
+
+impl io::Read for MessageReader<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < to.len() && self.at < self.message.len() {
+            // Copies start at multiples of 8; what was read in part is read again and cut.
+            let skip = self.at % 8;
+            let len = (self.message.len() - self.at).min(to.len() - done).min(CHUNK - skip);
+            let mut chunk = [0; CHUNK];
+            let from = self.message.record.position + 8 + (self.at - skip) as u64;
+            // SAFETY: `skip + len` is at most the chunk's length.
+            #[expect(unsafe_code, reason = "the copy takes a pointer")]
+            unsafe {
+                self.message.lane.window().copy_out(from, chunk.as_mut_ptr(), skip + len);
+            }
+            to[done..done + len].copy_from_slice(&chunk[skip..skip + len]);
+            done += len;
+            self.at += len;
+        }
+        Ok(done)
+    }
+}
+
+const CHUNK: usize = 4096;

@@ -1,0 +1,186 @@
+//! Queues: directories of lanes, and the handles on them.
+
+mod directory;
+mod message;
+mod observer;
+mod options;
+mod pair;
+mod receiver;
+mod schedule;
+mod sender;
+
+pub use message::{Message, MessageReader};
+pub use observer::{LaneStat, Observer, Peeked, QueueStat};
+pub use options::Options;
+pub use pair::pair;
+pub use receiver::{Drain, Iter, Receiver, TryIter, TurnEnd};
+pub use sender::{BatchError, Claim, Sender};
+
+use crate::error::{Cause, Error};
+use crate::sys::dir::Dir;
+use directory::Directory;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A queue on this host: a directory that senders, one receiver and observers attach to.
+///
+/// This handle reads the queue's limits and makes the other handles; it holds no lane and no lock. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    directory: Arc<Directory>,
+}
+
+impl Queue {
+    /// The options for creating or opening a queue.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    /// Creates a queue with the default options. See [`Options::create`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Queue, Error> {
+        Options::default().create(path)
+    }
+
+    /// Opens an existing queue. See [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Queue, Error> {
+        Options::default().open(path)
+    }
+
+    /// Opens a queue, or creates it with the default options. See [`Options::open_or_create`].
+    pub fn open_or_create(path: impl AsRef<Path>) -> Result<Queue, Error> {
+        Options::default().open_or_create(path)
+    }
+
+    /// Attaches a sender: takes over a lane that nobody holds, or adds one.
+    ///
+    /// The receiver need not exist. Takes some tens of microseconds, up to milliseconds when many lanes are held and
+    /// in the first call of a process with threads; up to 100 ms before it reports that every lane is held, because a
+    /// lane whose owner is just dying is held for a moment.
+    pub fn sender(&self) -> Result<Sender, Error> {
+        Sender::attach(Arc::clone(&self.directory))
+    }
+
+    /// Attaches the receiver, of which there is one at a time.
+    ///
+    /// Refused with [`Cause::AlreadyReceiving`] while another one lives, after at most 100 ms; granted at once when
+    /// the kernel says that the last one is gone. What it had not released is delivered again.
+    pub fn receiver(&self) -> Result<Receiver, Error> {
+        Receiver::attach(Arc::clone(&self.directory))
+    }
+
+    /// Attaches an observer, which maps everything read-only and changes nothing.
+    pub fn observe(&self) -> Result<Observer, Error> {
+        Observer::attach(Arc::clone(&self.directory))
+    }
+
+    /// Removes the queue and everything in it. Whoever is still attached keeps its memory and gets `Detached` when it
+    /// next waits.
+    pub fn destroy(self) -> Result<(), Error> {
+        self.directory.destroy()
+    }
+
+    /// Removes what a queue's directory at `path` consists of, also when it cannot be opened: damaged, of another
+    /// version, or left over from another boot. Refuses a directory that holds anything but a queue's files.
+    pub fn remove(path: impl AsRef<Path>) -> Result<(), Error> {
+        directory::remove(path.as_ref())
+    }
+
+    /// The names of the queues directly under `root`, sorted. A root that does not exist has none.
+    pub fn list(root: impl AsRef<Path>) -> Result<Vec<String>, Error> {
+        let root = root.as_ref();
+        let failed = |source: std::io::Error| Error::new("list", root, Cause::Io { file: String::new(), source });
+        let mut names = Vec::new();
+        let dir = match Dir::open(root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+            answer => answer.map_err(failed)?,
+        };
+        dir.names(|name| {
+            if check_name(name).is_ok() && dir.open_dir(name).is_ok_and(|queue| queue.has(directory::QUEUE)) {
+                names.push(name.to_owned());
+            }
+        })
+        .map_err(failed)?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The queue's directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The longest message the queue admits, bytes.
+    pub fn max_message(&self) -> u32 {
+        self.directory.header().max_message
+    }
+
+    /// The most senders that can be attached at a time.
+    pub fn max_lanes(&self) -> u32 {
+        self.directory.header().max_lanes
+    }
+
+    /// The bytes of ring that each sender has to itself.
+    pub fn capacity(&self) -> u64 {
+        self.directory.header().ring_capacity
+    }
+}
+
+/// Checks that `name` can be a queue's name: 1 to 200 bytes, no `/`, no control character, and not starting with a
+/// dot. What is refused would name another directory, or could not be typed or printed safely.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    let rule = if name.is_empty() {
+        "is not empty"
+    } else if name.len() > 200 {
+        "is at most 200 bytes long"
+    } else if name.starts_with('.') {
+        "does not start with a dot"
+    } else if name.contains('/') {
+        "contains no slash"
+    } else if name.chars().any(char::is_control) {
+        "contains no control characters"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new("use the name", &PathBuf::from(name), Cause::Name { rule }))
+}
+
+/// Names a message for as long as its lane exists: which lane, and where in it. Prints as `LANE:POSITION`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket {
+    /// The lane's number.
+    pub lane: u32,
+    /// The record's position, bytes since the lane was created. Grows from message to message of a lane.
+    pub position: u64,
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.lane, self.position)
+    }
+}
+
+/// The text is not of the form `LANE:POSITION`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotATicket;
+
+impl fmt::Display for NotATicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a ticket reads LANE:POSITION, two decimal numbers")
+    }
+}
+
+impl std::error::Error for NotATicket {}
+
+impl FromStr for Ticket {
+    type Err = NotATicket;
+
+    fn from_str(text: &str) -> Result<Ticket, NotATicket> {
+        let (lane, position) = text.split_once(':').ok_or(NotATicket)?;
+        Ok(Ticket {
+            lane: lane.parse().map_err(|_| NotATicket)?,
+            position: position.parse().map_err(|_| NotATicket)?,
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! Looking at a queue without touching it.
+
+use super::Ticket;
+use super::directory::{Directory, LaneFile};
+use crate::error::{Cause, Damage, Error};
+use crate::lane::{Lapped, Memory, View};
+use crate::layout;
+use crate::region::{Peer, Region};
+use crate::sync::{AtomicU32, AtomicU64};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A read-only view of a queue: it maps everything read-only, takes no lock and wakes nobody, so it costs the queue
+/// nothing and can stop it from nothing.
+pub struct Observer {
+    directory: Arc<Directory>,
+    lanes: BTreeMap<u32, View>,
+    /// Lanes whose files are not what they should be.
+    unreadable: BTreeMap<u32, Cause>,
+    receiver: Arc<Region>,
+    bell: Arc<Region>,
+}
+
+/// What can be seen of a queue as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStat {
+    /// Whether a receiver is attached, by the kernel's word.
+    pub receiver_alive: bool,
+    /// How often a receiver has attached.
+    pub receiver_attaches: u64,
+    /// Whether the receiver sleeps now.
+    pub receiver_sleeps: bool,
+    /// Lanes that exist.
+    pub lanes: usize,
+    /// Bytes committed and not released, over all lanes.
+    pub depth_bytes: u64,
+    /// Messages committed and not released, over all lanes.
+    pub depth_messages: u64,
+    /// Bytes of the queue's files.
+    pub reserved_bytes: u64,
+}
+
+/// What can be seen of a lane. Each number was true at an instant; together they were not true at the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaneStat {
+    /// The lane's number.
+    pub lane: u32,
+    /// Whether a sender holds it, by the kernel's word.
+    pub sender_alive: bool,
+    /// Bytes committed and not released.
+    pub depth_bytes: u64,
+    /// Messages committed and not released.
+    pub depth_messages: u64,
+    /// Where the next record will be written, as far as the sender has said.
+    pub write_pos: u64,
+    /// Everything below has been released.
+    pub read_pos: u64,
+    /// Messages committed since the lane was created.
+    pub sent: u64,
+    /// Messages released since the lane was created.
+    pub received: u64,
+    /// How often a sender has attached.
+    pub attaches: u64,
+    /// How often a sender found the lane full.
+    pub full_events: u64,
+    /// Whether the sender has closed it.
+    pub closed: bool,
+    /// Why it was retired, if it was.
+    pub damage: Option<Damage>,
+}
+
+/// A message that an observer has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peeked {
+    /// Which message it is.
+    pub ticket: Ticket,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+impl Observer {
+    pub(super) fn attach(directory: Arc<Directory>) -> Result<Observer, Error> {
+        let failed = |cause| directory.error("observe", cause);
+        let receiver = directory.map_receiver(false).map_err(failed)?;
+        let bell = directory.map_bell(false).map_err(failed)?;
+        let mut observer =
+            Observer { directory, lanes: BTreeMap::new(), unreadable: BTreeMap::new(), receiver, bell };
+        observer.find_lanes()?;
+        Ok(observer)
+    }
+
+    /// The lanes, in order of their numbers. Takes a few system calls a lane, to ask who holds it.
+    pub fn lanes(&mut self) -> Result<Vec<LaneStat>, Error> {
+        self.find_lanes()?;
+        self.lanes.iter().map(|(number, view)| self.lane(*number, view)).collect()
+    }
+
+    /// The lanes whose files are damaged, each with a sentence.
+    pub fn unreadable(&self) -> impl Iterator<Item = (u32, String)> {
+        self.unreadable.iter().map(|(number, cause)| (*number, cause.to_string()))
+    }
+
+    /// The queue as a whole.
+    pub fn stat(&mut self) -> Result<QueueStat, Error> {
+        let lanes = self.lanes()?;
+        let sleeps: Peer<AtomicU32> = self.receiver.peer(layout::receiver::SLEEPS);
+        let attaches: Peer<AtomicU64> = self.receiver.peer(layout::receiver::ATTACHES);
+        let header = self.directory.header();
+        let kinds = [layout::FileKind::Queue, layout::FileKind::Bell, layout::FileKind::Receiver];
+        let files: u64 = kinds.into_iter().map(|kind| header.file_len(kind)).sum();
+        Ok(QueueStat {
+            receiver_alive: self.receiver_alive()?,
+            receiver_attaches: attaches.load(),
+            receiver_sleeps: sleeps.load() % 2 == 1,
+            lanes: lanes.len(),
+            depth_bytes: lanes.iter().map(|lane| lane.depth_bytes).sum(),
+            depth_messages: lanes.iter().map(|lane| lane.depth_messages).sum(),
+            reserved_bytes: files + lanes.len() as u64 * header.file_len(layout::FileKind::Lane),
+        })
+    }
+
+    /// Bytes committed and not released, over all lanes.
+    pub fn depth_bytes(&mut self) -> Result<u64, Error> {
+        self.find_lanes()?;
+        Ok(self.lanes.values().map(|view| view.glance()).map(|lane| lane.write_pos - lane.read_pos).sum())
+    }
+
+    /// Whether a receiver is attached, by the kernel's word: true from the moment it attached until it is gone.
+    pub fn receiver_alive(&self) -> Result<bool, Error> {
+        self.directory.is_held(None).map_err(|cause| self.directory.error("observe", cause))
+    }
+
+    /// Copies of up to `max` messages of each lane that have not been released, oldest first. Nothing is consumed. When
+    /// the receiver and a sender move on meanwhile, it starts again from where they are.
+    pub fn peek(&mut self, max: usize) -> Result<Vec<Peeked>, Error> {
+        self.find_lanes()?;
+        let mut seen = Vec::new();
+        for (number, view) in &self.lanes {
+            let mut at = view.glance().read_pos;
+            let mut lane = Vec::new();
+            while lane.len() < max {
+                match view.copy(at) {
+                    Ok(None) | Err(Lapped::Damaged) => break,
+                    Err(Lapped::By(position)) => at = position,
+                    Ok(Some((record, payload))) => {
+                        at = record.next;
+                        if record.kind == layout::Kind::Data {
+                            let ticket = Ticket { lane: *number, position: record.position };
+                            lane.push(Peeked { ticket, payload });
+                        }
+                    }
+                }
+            }
+            seen.append(&mut lane);
+        }
+        Ok(seen)
+    }
+
+    fn lane(&self, number: u32, view: &View) -> Result<LaneStat, Error> {
+        let glance = view.glance();
+        let held = self.directory.is_held(Some(number)).map_err(|cause| self.directory.error("observe", cause))?;
+        Ok(LaneStat {
+            lane: number,
+            sender_alive: held,
+            depth_bytes: glance.write_pos - glance.read_pos,
+            depth_messages: glance.sent.saturating_sub(glance.received),
+            write_pos: glance.write_pos,
+            read_pos: glance.read_pos,
+            sent: glance.sent,
+            received: glance.received,
+            attaches: glance.attaches,
+            full_events: glance.full_events,
+            closed: glance.closed,
+            damage: glance.damage,
+        })
+    }
+
+    fn find_lanes(&mut self) -> Result<(), Error> {
+        let failed = |cause| self.directory.error("observe", cause);
+        if !self.directory.is_attached() {
+            return Err(failed(Cause::Detached));
+        }
+        for number in self.directory.lane_numbers().map_err(failed)? {
+            if self.lanes.contains_key(&number) || self.unreadable.contains_key(&number) {
+                continue;
+            }
+            match self.directory.map_lane(number, false).map_err(failed)? {
+                LaneFile::Missing => {}
+                LaneFile::Damaged(cause) => {
+                    self.unreadable.insert(number, cause);
+                }
+                LaneFile::Mapped(lane) => {
+                    let (receiver, bell) = (Arc::clone(&self.receiver), Arc::clone(&self.bell));
+                    let header = self.directory.header();
+                    let memory = Memory::new(header, number, self.directory.fence_mode(), lane, receiver, bell);
+                    self.lanes.insert(number, View::new(memory));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("path", &self.directory.path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! Limits of a queue, and the three ways to get one.
+
+use super::Queue;
+use super::directory::{self, Directory};
+use crate::error::{Cause, Error};
+use crate::layout::{self, FenceMode, Header};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How to create or open a queue. Limits count only for creating: an existing queue keeps its own.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("backend");
+/// let queue = laneway::Queue::options().capacity(1 << 20).max_lanes(16).create(&path)?;
+/// assert_eq!(queue.max_lanes(), 16);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    capacity: u64,
+    max_lanes: u32,
+    max_message: Option<u64>,
+    pub(super) any_filesystem: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { capacity: 256 << 10, max_lanes: 64, max_message: None, any_filesystem: false }
+    }
+}
+
+const CAPACITY: std::ops::RangeInclusive<u64> = 4096..=1 << 30;
+
+impl Options {
+    /// Bytes of ring for each sender: a power of two from 4 KiB to 1 GiB. Default 256 KiB. A message takes 8 bytes
+    /// besides its payload rounded up to 8; small ones may take up to one cache line.
+    pub fn capacity(mut self, bytes: u64) -> Options {
+        self.capacity = bytes;
+        self
+    }
+
+    /// The most senders at a time: 1 to 1,024. Default 64. Each costs 256 bytes from birth, and a lane when it comes.
+    pub fn max_lanes(mut self, lanes: u32) -> Options {
+        self.max_lanes = lanes;
+        self
+    }
+
+    /// The longest message, bytes: at most, and by default, 16 less than the capacity.
+    pub fn max_message(mut self, bytes: u64) -> Options {
+        self.max_message = Some(bytes);
+        self
+    }
+
+    /// Accept file systems that are not known to carry shared memory. The risk is yours: mappings may not be coherent
+    /// and space may not be reservable.
+    pub fn any_filesystem(mut self, accept: bool) -> Options {
+        self.any_filesystem = accept;
+        self
+    }
+
+    /// Creates a queue, and the directories above it (mode 0700) if they are missing.
+    ///
+    /// The queue appears whole or not at all; [`Cause::AlreadyExists`] when there is already something at `path`.
+    pub fn create(&self, path: impl AsRef<Path>) -> Result<Queue, Error> {
+        let path = path.as_ref();
+        let header = self.header().map_err(|cause| Error::new("create", path, cause))?;
+        directory::create(path, &header, self.any_filesystem)?;
+        Ok(Queue { directory: Arc::new(Directory::open(path, self.any_filesystem)?) })
+    }
+
+    /// Opens an existing queue, after checking who owns it and that each file is what it should be.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Queue, Error> {
+        Ok(Queue { directory: Arc::new(Directory::open(path.as_ref(), self.any_filesystem)?) })
+    }
+
+    /// Opens the queue at `path`, or creates it when there is nothing there.
+    pub fn open_or_create(&self, path: impl AsRef<Path>) -> Result<Queue, Error> {
+        let path = path.as_ref();
+        // Two turns: somebody may create or remove the queue between our two calls.
+        for _ in 0..2 {
+            match self.open(path) {
+                Err(error) if matches!(error.cause(), Cause::NotFound) => {}
+                answer => return answer,
+            }
+            match self.create(path) {
+                Err(error) if matches!(error.cause(), Cause::AlreadyExists) => {}
+                answer => return answer,
+            }
+        }
+        self.open(path)
+    }
+
+    /// The header that these options make, all but the identities.
+    pub(super) fn header(&self) -> Result<Header, Cause> {
+        let bad = |option, value, rule| Err(Cause::Option { option, value, rule });
+        if !self.capacity.is_power_of_two() || !CAPACITY.contains(&self.capacity) {
+            return bad("capacity", self.capacity, "it must be a power of two from 4096 (4 KiB) to 1073741824 (1 GiB)");
+        }
+        if !(1..=1024).contains(&self.max_lanes) {
+            return bad("max_lanes", self.max_lanes.into(), "it must be from 1 to 1024");
+        }
+        let most = layout::max_payload(self.capacity);
+        let max_message = self.max_message.unwrap_or(most);
+        if !(1..=most).contains(&max_message) {
+            return bad("max_message", max_message, "it must be at least 1 and at most 16 less than the capacity");
+        }
+        Ok(Header {
+            magic: layout::MAGIC,
+            version: layout::VERSION,
+            kind: 0,
+            queue_id: [0; 16],
+            boot_id: [0; 16],
+            ring_capacity: self.capacity,
+            overflow_limit: 0,
+            max_message: max_message as u32,
+            max_lanes: self.max_lanes,
+            fence_mode: FenceMode::Symmetric as u32,
+            trust: 0,
+            lane: 0,
+            priority: 0,
+            outcome_slots: 0,
+            segment_slots: layout::SEGMENT_SLOTS,
+            created_ns: 0,
+            features: 0,
+            reserved: 0,
+            checksum: 0,
+        })
+    }
+
+    /// Whether a header's limits are ones that these functions could have made.
+    pub(super) fn are_limits_of(header: &Header) -> Result<(), Cause> {
+        let made = Options {
+            capacity: header.ring_capacity,
+            max_lanes: header.max_lanes,
+            max_message: Some(header.max_message.into()),
+            any_filesystem: false,
+        };
+        made.header().map(|_| ())
+    }
+}

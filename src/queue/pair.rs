@@ -1,0 +1,57 @@
+//! A lane between two threads, in no directory: the same code over anonymous memory.
+
+use super::options::Options;
+use super::receiver::Receiver;
+use super::sender::Sender;
+use crate::error::{Cause, Error};
+use crate::lane::Memory;
+use crate::layout::{FenceMode, FileKind, Header};
+use crate::region::Region;
+use crate::sys::fence;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A sender and a receiver that share `capacity` bytes of ring (rounded up to a power of two, at least 4 KiB), for two
+/// threads of one process.
+///
+/// Dropping the sender closes the lane. Dropping the receiver is noticed by the sender when there is no more room:
+/// it gets `Closed`.
+///
+/// ```
+/// let (mut sender, receiver) = laneway::pair(1 << 16)?;
+/// let worker = std::thread::spawn(move || receiver.iter().map(|message| message.len()).sum::<usize>());
+/// for word in ["to", "be", "or", "not"] {
+///     sender.send(word.as_bytes())?;
+/// }
+/// drop(sender);
+/// assert_eq!(worker.join().unwrap(), 9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn pair(capacity: u64) -> Result<(Sender, Receiver), Error> {
+    let failed = |cause| Error::new("create", Path::new("pair"), cause);
+    let capacity = capacity.max(4096).checked_next_power_of_two().unwrap_or(u64::MAX);
+    let limits = Options::default().capacity(capacity).max_lanes(1).header().map_err(failed)?;
+    let fence_mode = fence::best_mode();
+    let header = Header { fence_mode: fence_mode as u32, ..limits };
+    let memory = |kind| {
+        Region::anonymous(header.file_len(kind) as usize)
+            .map_err(|source| failed(Cause::Io { file: String::new(), source }))
+    };
+    let (lane, words, bell) = (memory(FileKind::Lane)?, memory(FileKind::Receiver)?, memory(FileKind::Bell)?);
+    let ends = pair_over(&header, fence_mode, lane, words, bell);
+    ends.map_err(|damage| failed(Cause::Io { file: String::new(), source: std::io::Error::other(damage.to_string()) }))
+}
+
+fn pair_over(
+    header: &Header,
+    fence_mode: FenceMode,
+    lane: Arc<Region>,
+    words: Arc<Region>,
+    bell: Arc<Region>,
+) -> Result<(Sender, Receiver), crate::Damage> {
+    let receiver = Receiver::new(Arc::clone(&words), Arc::clone(&bell), 1, fence_mode, None);
+    let memory = Memory::new(header, 0, fence_mode, lane, words, bell);
+    let sender = Sender::new(memory.clone(), None)?;
+    receiver.add_lane(0, memory);
+    Ok((sender, receiver))
+}

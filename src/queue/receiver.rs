@@ -1,0 +1,507 @@
+//! The receiving end of a queue.
+
+use super::directory::{Directory, LaneFile};
+use super::message::Message;
+use super::schedule::{QUANTUM, Schedule};
+use crate::bell::Sleeper;
+use crate::error::{Cause, Damage, Error, Fault, RecvError, TryRecvError};
+use crate::lane::{Memory, Reader};
+use crate::layout::{self, FenceMode, Role};
+use crate::region::{Own, Peer, Region};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::fence::Fences;
+use crate::wait::{Look, Wait, WaitStats, Waiter};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The one receiver of a queue. Messages of one sender come in the order in which they were sent.
+///
+/// `Send`, not `Sync`: it belongs to one thread at a time. Dropping it detaches; messages that come meanwhile are kept
+/// for the next receiver.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let queue = laneway::Queue::create(dir.path().join("backend"))?;
+/// queue.sender()?.send(b"before anybody listens")?;
+/// let receiver = queue.receiver()?;
+/// assert_eq!(receiver.recv()?.to_vec(), b"before anybody listens");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Receiver {
+    /// The lanes by number. A number is never given to another file, so a cell is filled once.
+    lanes: Box<[OnceCell<Reader>]>,
+    schedule: RefCell<Schedule>,
+    current: Cell<usize>,
+    /// Bytes left in the turn of the current lane.
+    turn: Cell<u64>,
+    lanes_epoch: Peer<AtomicU64>,
+    seen_epoch: Cell<u64>,
+    /// Damage that nobody has been told of yet.
+    reports: RefCell<VecDeque<Damage>>,
+    role: Own<AtomicU32>,
+    sleeper: Sleeper,
+    waiter: Waiter,
+    memory: Arc<Region>,
+    bell: Arc<Region>,
+    /// None for a pair, which is in no directory.
+    home: Option<Home>,
+}
+
+pub(super) struct Home {
+    directory: Arc<Directory>,
+    _lock: File,
+}
+
+/// What ends the receiver's own words before it goes: for a pair there will be no other.
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let role = if self.home.is_some() { Role::Away } else { Role::Gone };
+        // ORDERING(close): what was read before it is released, before nobody reads.
+        self.role.store(role as u32, Ordering::Release);
+        if self.home.is_none() {
+            self.known().for_each(Reader::wake_sender);
+        }
+    }
+}
+
+impl Receiver {
+    pub(super) fn attach(directory: Arc<Directory>) -> Result<Receiver, Error> {
+        let failed = |cause| directory.error("receive from", cause);
+        let lock = directory.lock_receiver().map_err(failed)?;
+        let memory = directory.map_receiver(true).map_err(failed)?;
+        let bell = directory.map_bell(true).map_err(failed)?;
+        let lanes = directory.header().max_lanes as usize;
+        let fence_mode = directory.fence_mode();
+        let home = Home { directory: Arc::clone(&directory), _lock: lock };
+        let receiver = Receiver::new(memory, bell, lanes, fence_mode, Some(home));
+        receiver.find_lanes().map_err(failed)?;
+        Ok(receiver)
+    }
+
+    pub(super) fn new(
+        memory: Arc<Region>,
+        bell: Arc<Region>,
+        lanes: usize,
+        fence_mode: FenceMode,
+        home: Option<Home>,
+    ) -> Receiver {
+        let role: Own<AtomicU32> = memory.own(layout::receiver::ROLE);
+        let attaches: Own<AtomicU64> = memory.own(layout::receiver::ATTACHES);
+        // ORDERING(hint): relaxed, both; for observers.
+        attaches.store(attaches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        role.store(Role::Attached as u32, Ordering::Relaxed);
+        Receiver {
+            lanes: (0..lanes).map(|_| OnceCell::new()).collect(),
+            schedule: RefCell::default(),
+            current: Cell::new(0),
+            turn: Cell::new(0),
+            lanes_epoch: bell.peer(layout::bell::LANES_EPOCH),
+            seen_epoch: Cell::new(0),
+            reports: RefCell::default(),
+            role,
+            sleeper: Sleeper::new(
+                memory.own(layout::receiver::SLEEPS),
+                bell.peer(layout::bell::SEQ),
+                bell.peer(layout::bell::RUNG_AT),
+                Fences::new(fence_mode),
+            ),
+            waiter: Waiter::new(),
+            memory,
+            bell,
+            home,
+        }
+    }
+
+    /// What to do when there is nothing to receive. Default: [`Wait::Adaptive`].
+    pub fn set_wait(&self, wait: Wait) {
+        self.waiter.set_policy(wait);
+    }
+
+    /// What waiting has cost so far.
+    pub fn wait_stats(&self) -> WaitStats {
+        self.waiter.stats(self.known().map(Reader::rings).sum())
+    }
+
+    /// The next message. Blocks until there is one. Never returns [`RecvError::Timeout`].
+    ///
+    /// Costs a load of one cache line and a store when there is one; no system call.
+    #[inline]
+    pub fn recv(&self) -> Result<Message<'_>, RecvError> {
+        self.recv_until(None)
+    }
+
+    /// The next message. Blocks until there is one or `timeout` has passed.
+    #[inline]
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Message<'_>, RecvError> {
+        self.recv_until(Instant::now().checked_add(timeout))
+    }
+
+    /// The next message if there is one. Never blocks.
+    ///
+    /// `Empty` means that nothing was found in the lanes that were busy lately, nor in those idle ones whose turn it
+    /// was to be looked at; [`drain`](Self::drain) looks at all of them.
+    #[inline]
+    pub fn try_recv(&self) -> Result<Message<'_>, TryRecvError> {
+        match self.poll() {
+            Ok(Some(message)) => Ok(message),
+            Err(damage) => Err(TryRecvError::Corrupt(damage)),
+            Ok(None) if self.is_finished() => Err(TryRecvError::Closed),
+            Ok(None) => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// Appends the next message's payload to `to` and releases it. Blocks. Returns the payload's length, bytes.
+    #[inline]
+    pub fn recv_into(&self, to: &mut Vec<u8>) -> Result<usize, RecvError> {
+        let message = self.recv()?;
+        message.append_to(to);
+        Ok(message.len())
+    }
+
+    /// Messages until every lane has closed, waiting for each. Stops also when the queue is removed; skips damage,
+    /// which [`damage`](Self::damage) lists.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { receiver: self }
+    }
+
+    /// Messages for as long as there are some, never waiting.
+    pub fn try_iter(&self) -> TryIter<'_> {
+        TryIter { receiver: self }
+    }
+
+    /// Everything that was committed before the call, from every lane, and no more from a lane than it can hold: a
+    /// sender that never stops cannot keep the drain from ending.
+    ///
+    /// "Before" is meant literally: the call orders itself against every sender on the host (at the cost of a system
+    /// call or two), so a message whose `send` had returned by then is in it, also when nothing else told the receiver
+    /// of it. Never blocks. Messages are released together, lane by lane.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed or a lane cannot be mapped: then a lane might have been missed.
+    pub fn drain(&self) -> Result<Drain<'_>, Error> {
+        self.sleeper.heavy_fence();
+        self.find_lanes().map_err(|cause| self.error("drain", cause))?;
+        let lanes: Vec<&Reader> = self.known().collect();
+        Ok(Drain { receiver: self, lanes, at: 0, until: None })
+    }
+
+    /// For a worker that goes about its work in turns: either confirms that the queue was empty, or hands back what
+    /// came in the meantime, so that no message waits for an unrelated later turn. Never blocks.
+    ///
+    /// ```
+    /// # use laneway::{Queue, TurnEnd};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let receiver = Queue::create(dir.path().join("agent"))?.receiver()?;
+    /// loop {
+    ///     // ... one step of the turn ...
+    ///     match receiver.finish_turn()? {
+    ///         TurnEnd::Quiet => break,
+    ///         TurnEnd::Late(mail) => mail.for_each(|message| println!("steered: {message:?}")),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn finish_turn(&self) -> Result<TurnEnd<'_>, Error> {
+        // A lane that is found empty was empty at every instant since the receiver last took from it, so one pass that
+        // finds all of them empty shows that they were so together, at the instant at which the pass began.
+        let drain = self.drain()?;
+        Ok(if self.anything_waits() { TurnEnd::Late(drain) } else { TurnEnd::Quiet })
+    }
+
+    /// The lanes that were poisoned, and why.
+    pub fn damage(&self) -> Vec<Damage> {
+        self.known().filter_map(Reader::damage).collect()
+    }
+
+    /// How many lanes this receiver reads.
+    pub fn lane_count(&self) -> usize {
+        self.schedule.borrow().lanes().count()
+    }
+
+    #[inline(always)]
+    fn recv_until(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
+        match self.poll() {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => self.wait(deadline),
+            Err(damage) => Err(RecvError::Corrupt(damage)),
+        }
+    }
+
+    #[cold]
+    fn wait(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
+        let found = self.waiter.wait(&self.sleeper, deadline, |look| {
+            if look == Look::Beyond {
+                if self.home.as_ref().is_some_and(|home| !home.directory.is_attached()) {
+                    return Some(Err(RecvError::Detached));
+                }
+                // A lane that cannot be mapped now (too many files open, say) is tried again after the next sleep.
+                let _ = self.find_lanes();
+            }
+            match self.poll() {
+                Ok(Some(message)) => Some(Ok(message)),
+                Err(damage) => Some(Err(RecvError::Corrupt(damage))),
+                Ok(None) if look == Look::Quick => None,
+                Ok(None) => self.poll_all().or_else(|| self.is_finished().then_some(Err(RecvError::Closed))),
+            }
+        });
+        found.unwrap_or(Err(RecvError::Timeout))
+    }
+
+    /// The next message, from the lane whose turn it is or from another one.
+    #[inline(always)]
+    fn poll(&self) -> Result<Option<Message<'_>>, Damage> {
+        let turn = self.turn.get();
+        if turn > 0
+            && let Some(lane) = self.lanes[self.current.get()].get()
+            && let Some(record) = lane.look()?
+        {
+            lane.take(&record);
+            self.turn.set(turn.saturating_sub(record.next - record.position));
+            return Ok(Some(Message::new(lane, record)));
+        }
+        self.poll_others(turn == 0)
+    }
+
+    #[inline(never)]
+    fn poll_others(&self, turn_over: bool) -> Result<Option<Message<'_>>, Damage> {
+        if self.lanes_epoch.load() != self.seen_epoch.get() {
+            // As above: what cannot be mapped now is tried again.
+            let _ = self.find_lanes();
+        }
+        if let Some(damage) = self.reports.borrow_mut().pop_front() {
+            return Err(damage);
+        }
+        let found = self.schedule.borrow_mut().next(turn_over, |number| self.take_from(number));
+        let Some((number, found)) = found else { return Ok(None) };
+        self.current.set(number as usize);
+        self.turn.set(QUANTUM);
+        found.map(Some)
+    }
+
+    /// As `poll`, but at every lane; also messages that `try_recv` would find only some calls later.
+    fn poll_all(&self) -> Option<Result<Message<'_>, RecvError>> {
+        if let Some(damage) = self.reports.borrow_mut().pop_front() {
+            return Some(Err(RecvError::Corrupt(damage)));
+        }
+        let (_, found) = self.schedule.borrow().lanes().find_map(|number| self.take_from(number))?;
+        Some(found.map_err(RecvError::Corrupt))
+    }
+
+    fn take_from(&self, number: u32) -> Option<(u32, Result<Message<'_>, Damage>)> {
+        let lane = self.lanes[number as usize].get()?;
+        match lane.look() {
+            Ok(None) => None,
+            Err(damage) => Some((number, Err(damage))),
+            Ok(Some(record)) => {
+                lane.take(&record);
+                Some((number, Ok(Message::new(lane, record))))
+            }
+        }
+    }
+
+    fn known(&self) -> impl Iterator<Item = &Reader> {
+        self.lanes.iter().filter_map(OnceCell::get)
+    }
+
+    /// Whether any lane has something, without taking it.
+    fn anything_waits(&self) -> bool {
+        !self.reports.borrow().is_empty()
+            || self.known().any(|lane| match lane.look() {
+                Ok(found) => found.is_some(),
+                Err(damage) => {
+                    self.reports.borrow_mut().push_back(damage);
+                    true
+                }
+            })
+    }
+
+    /// Whether there was at least one lane, and every lane has closed and been read.
+    #[cold]
+    fn is_finished(&self) -> bool {
+        let all_known = || self.known().next().is_some() && self.known().all(Reader::is_finished);
+        // Lanes that we do not know of count too; asking is for the rare moment at which the answer could be yes.
+        all_known() && self.find_lanes().is_ok() && all_known() && !self.anything_waits()
+    }
+
+    /// Finds lanes that came since the last time.
+    fn find_lanes(&self) -> Result<(), Cause> {
+        let Some(home) = &self.home else { return Ok(()) };
+        // Before the listing: a lane that comes during it changes the word again.
+        let epoch = self.lanes_epoch.load_acquire();
+        let mut failure = None;
+        for number in home.directory.lane_numbers()? {
+            if self.lanes[number as usize].get().is_some() {
+                continue;
+            }
+            match home.directory.map_lane(number, false) {
+                Ok(LaneFile::Mapped(region)) => self.add_lane(number, self.lane_memory(home, number, region)),
+                Ok(LaneFile::Missing) => {}
+                Ok(LaneFile::Damaged(_)) => self.refuse_lane(home, number),
+                Err(cause) => failure = Some(cause),
+            }
+        }
+        match failure {
+            None => {
+                self.seen_epoch.set(epoch);
+                Ok(())
+            }
+            Some(cause) => Err(cause),
+        }
+    }
+
+    fn lane_memory(&self, home: &Home, number: u32, region: Arc<Region>) -> Memory {
+        let header = home.directory.header();
+        let fence_mode = home.directory.fence_mode();
+        Memory::new(header, number, fence_mode, region, Arc::clone(&self.memory), Arc::clone(&self.bell))
+    }
+
+    pub(super) fn add_lane(&self, number: u32, memory: Memory) {
+        let lane = &self.lanes[number as usize];
+        if lane.set(Reader::attach(memory)).is_ok() {
+            self.schedule.borrow_mut().add(number);
+        }
+    }
+
+    /// Retires a lane whose file is not what it should be. It is read no more, so an empty one stands in for it.
+    fn refuse_lane(&self, home: &Home, number: u32) {
+        let stand_in = Region::heap(home.directory.header().file_len(layout::FileKind::Lane) as usize);
+        let lane = Reader::attach(self.lane_memory(home, number, stand_in));
+        let known = lane.damage().is_some();
+        let damage = lane.condemn(Fault::Header);
+        if self.lanes[number as usize].set(lane).is_ok() && !known {
+            self.reports.borrow_mut().push_back(damage);
+        }
+    }
+
+    fn error(&self, verb: &'static str, cause: Cause) -> Error {
+        match &self.home {
+            Some(home) => home.directory.error(verb, cause),
+            None => Error::new(verb, std::path::Path::new("pair"), cause),
+        }
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("lanes", &self.lane_count()).finish_non_exhaustive()
+    }
+}
+
+/// Messages until every lane has closed; made by [`Receiver::iter`].
+#[derive(Debug)]
+pub struct Iter<'a> {
+    receiver: &'a Receiver,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        loop {
+            match self.receiver.recv() {
+                Ok(message) => return Some(message),
+                Err(RecvError::Corrupt(_)) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Receiver {
+    type Item = Message<'a>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// Messages for as long as there are some; made by [`Receiver::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a> {
+    receiver: &'a Receiver,
+}
+
+impl<'a> Iterator for TryIter<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(message) => return Some(message),
+                Err(TryRecvError::Corrupt(_)) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// Everything that was committed before [`Receiver::drain`] was called.
+pub struct Drain<'a> {
+    receiver: &'a Receiver,
+    lanes: Vec<&'a Reader>,
+    at: usize,
+    /// The position up to which the current lane may deliver, once it has begun.
+    until: Option<u64>,
+}
+
+impl Drain<'_> {
+    /// How many messages are there now that are not part of this drain because they came later. Looks at every lane
+    /// and counts, at most as many as fit. Meant for the end of the drain; before, it counts what is left of it too.
+    pub fn arrived_since(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.count_ahead()).sum()
+    }
+}
+
+impl<'a> Iterator for Drain<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        while let Some(&lane) = self.lanes.get(self.at) {
+            let until = *self.until.get_or_insert_with(|| {
+                lane.begin_batch();
+                lane.next() + lane.window().capacity()
+            });
+            match lane.look() {
+                Ok(Some(record)) if record.position < until => {
+                    lane.take(&record);
+                    return Some(Message::new(lane, record));
+                }
+                Ok(_) => {}
+                Err(damage) => self.receiver.reports.borrow_mut().push_back(damage),
+            }
+            lane.end_batch();
+            self.until = None;
+            self.at += 1;
+        }
+        None
+    }
+}
+
+impl Drop for Drain<'_> {
+    fn drop(&mut self) {
+        if let Some(lane) = self.lanes.get(self.at) {
+            lane.end_batch();
+        }
+    }
+}
+
+impl fmt::Debug for Drain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("lanes", &self.lanes.len()).field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// How a turn ended; made by [`Receiver::finish_turn`].
+#[derive(Debug)]
+#[must_use = "late messages would wait for the next turn"]
+pub enum TurnEnd<'a> {
+    /// There was an instant during the call at which every lane was empty.
+    Quiet,
+    /// Messages came in the meantime. Handle them, and finish again.
+    Late(Drain<'a>),
+}

@@ -1,0 +1,230 @@
+//! Regions of real memory.
+#![expect(unsafe_code, reason = "the crate's pointer arithmetic is here, behind checked constructors")]
+
+use super::copy;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire};
+use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// The memory of one file, mapped once; lives as long as anything made from it.
+pub(crate) struct Region {
+    base: *mut u8,
+    len: usize,
+    writable: bool,
+    _memory: Memory,
+}
+
+#[expect(dead_code, reason = "held for its destructor")]
+enum Memory {
+    File(MmapRaw),
+    Anonymous(MmapMut),
+    Heap(Box<[AtomicU64]>),
+}
+
+// SAFETY: the memory is reached only through atomics and through `copy`, which tolerate concurrent access; `base`
+// stays valid because `_memory` moves with it and neither unmaps nor reallocates before it is dropped.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Maps the first `len` bytes of `file`, which must be at least that long and stay so.
+    ///
+    /// A forked child does not inherit the mapping: two writers of one lane would follow.
+    pub(crate) fn map(file: &File, len: usize, writable: bool) -> io::Result<Arc<Region>> {
+        let mut options = MmapOptions::new();
+        options.len(len);
+        let map = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
+        map.advise(Advice::DontFork)?;
+        Ok(Arc::new(Region { base: map.as_mut_ptr(), len, writable, _memory: Memory::File(map) }))
+    }
+
+    /// Zeroed memory of this process alone, for threads.
+    pub(crate) fn anonymous(len: usize) -> io::Result<Arc<Region>> {
+        if cfg!(miri) {
+            return Ok(Region::heap(len));
+        }
+        let mut map = MmapOptions::new().len(len).map_anon()?;
+        let base = map.as_mut_ptr();
+        Ok(Arc::new(Region { base, len, writable: true, _memory: Memory::Anonymous(map) }))
+    }
+
+    /// Zeroed memory on the heap: for Miri, and for copies of queues that are to be examined.
+    pub(crate) fn heap(len: usize) -> Arc<Region> {
+        let words: Box<[AtomicU64]> = (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
+        // The words are atomics, so writing through a pointer made from a shared reference is fine.
+        let base = words.as_ptr().cast_mut().cast();
+        Arc::new(Region { base, len, writable: true, _memory: Memory::Heap(words) })
+    }
+
+    /// A word that this process may write.
+    pub(crate) fn own<T: Word>(self: &Arc<Self>, offset: usize) -> Own<T> {
+        assert!(self.writable, "a word of a read-only mapping was taken for writing");
+        Own(Peer { word: self.locate(offset), region: Arc::clone(self) })
+    }
+
+    /// A word that somebody else writes.
+    pub(crate) fn peer<T: Word>(self: &Arc<Self>, offset: usize) -> Peer<T> {
+        Peer { word: self.locate(offset), region: Arc::clone(self) }
+    }
+
+    fn locate<T: Word>(&self, offset: usize) -> *const T {
+        assert!(offset.is_multiple_of(align_of::<T>()) && offset + size_of::<T>() <= self.len);
+        // SAFETY: just checked to lie inside the region, which is aligned to 8 at least.
+        unsafe { self.base.add(offset).cast() }
+    }
+
+    /// A ring of `capacity` bytes (a power of two, at least 8) at `offset`.
+    pub(crate) fn window(self: &Arc<Self>, offset: usize, capacity: u64) -> Window {
+        assert!(capacity.is_power_of_two() && capacity >= 8 && offset.is_multiple_of(8));
+        assert!(offset as u64 + capacity <= self.len as u64);
+        // SAFETY: just checked to lie inside the region.
+        let base = unsafe { self.base.add(offset) };
+        Window { base, mask: capacity - 8, capacity, region: Arc::clone(self) }
+    }
+}
+
+/// The types of shared words.
+pub(crate) trait Word: sealed::Sealed {}
+impl Word for AtomicU32 {}
+impl Word for AtomicU64 {}
+mod sealed {
+    pub(crate) trait Sealed {}
+    impl Sealed for super::AtomicU32 {}
+    impl Sealed for super::AtomicU64 {}
+}
+
+/// A shared word that this process may write.
+pub(crate) struct Own<T>(Peer<T>);
+
+impl<T: Word> Deref for Own<T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.0.get()
+    }
+}
+
+/// A shared word of somebody else: load it once, into a local, and check the local.
+pub(crate) struct Peer<T> {
+    word: *const T,
+    #[expect(dead_code, reason = "keeps the memory mapped")]
+    region: Arc<Region>,
+}
+
+// SAFETY: a `Peer` gives nothing but shared access to an atomic in a `Region`, which is `Sync`.
+unsafe impl<T: Word> Send for Peer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Word> Sync for Peer<T> {}
+
+impl<T: Word> Peer<T> {
+    #[inline(always)]
+    fn get(&self) -> &T {
+        // SAFETY: I8: `locate` checked bounds and alignment, and `region` keeps the memory mapped.
+        unsafe { &*self.word }
+    }
+}
+
+impl Peer<AtomicU64> {
+    /// The word as it is, ordering nothing.
+    #[inline(always)]
+    pub(crate) fn load(&self) -> u64 {
+        // ORDERING(hint): the callers check what they get, and order it themselves where they need to.
+        self.get().load(Ordering::Relaxed)
+    }
+
+    /// The word, and with it everything that was stored before it with Release.
+    #[inline(always)]
+    pub(crate) fn load_acquire(&self) -> u64 {
+        load_acquire(self.get())
+    }
+}
+
+impl Peer<AtomicU32> {
+    /// The word as it is, ordering nothing.
+    #[inline(always)]
+    pub(crate) fn load(&self) -> u32 {
+        // ORDERING(hint): as above.
+        self.get().load(Ordering::Relaxed)
+    }
+
+    /// The word itself, to sleep on or to wake. It may be read-only: the kernel does not mind.
+    pub(crate) fn futex(&self) -> &AtomicU32 {
+        self.get()
+    }
+}
+
+/// A ring of bytes in shared memory, addressed by positions that count on for ever.
+///
+/// Any position is in bounds: it is reduced to an offset by a mask. That is what makes these methods safe to call
+/// with numbers that came from somebody else.
+pub(crate) struct Window {
+    base: *mut u8,
+    /// `capacity - 8`: clears the bits above the ring and the three below a word.
+    mask: u64,
+    capacity: u64,
+    region: Arc<Region>,
+}
+
+// SAFETY: a `Window` reaches a `Region`, which is `Sync`, through atomics and `copy` alone.
+unsafe impl Send for Window {}
+// SAFETY: as above.
+unsafe impl Sync for Window {}
+
+impl Window {
+    /// Bytes in the ring.
+    #[inline(always)]
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Bytes from `position` to the end of the ring.
+    #[inline(always)]
+    pub(crate) fn until_end(&self, position: u64) -> u64 {
+        self.capacity - (position & (self.capacity - 1))
+    }
+
+    /// The word at `position`. For storing, the region must be writable (I1).
+    #[inline(always)]
+    pub(crate) fn word(&self, position: u64) -> &AtomicU64 {
+        // SAFETY: I8: the mask leaves a multiple of 8 that is at most `capacity - 8`.
+        unsafe { &*self.at(position).cast() }
+    }
+
+    /// Where the byte at `position` lies. The caller must not go past `until_end` bytes from there.
+    #[inline(always)]
+    pub(crate) fn at(&self, position: u64) -> *mut u8 {
+        // SAFETY: I8: the masked offset lies inside the ring, which lies inside the region.
+        unsafe { self.base.add((position & self.mask) as usize) }
+    }
+
+    /// Copies bytes in. `position` is a multiple of 8.
+    ///
+    /// # Panics
+    /// When the bytes do not fit before the end of the ring.
+    #[inline(always)]
+    pub(crate) fn copy_in(&self, position: u64, bytes: &[u8]) {
+        debug_assert!(self.region.writable && position.is_multiple_of(8));
+        assert!(bytes.len() as u64 <= self.until_end(position));
+        // SAFETY: I8: just checked to fit; the ring's end is a multiple of 8, so rounding up fits too.
+        unsafe { copy::copy_in(self.at(position), bytes.as_ptr(), bytes.len()) }
+    }
+
+    /// Copies `len` bytes out to `to`. `position` is a multiple of 8.
+    ///
+    /// # Safety
+    /// `to` is valid for writing `len` bytes.
+    ///
+    /// # Panics
+    /// When the bytes do not lie before the end of the ring.
+    #[inline(always)]
+    pub(crate) unsafe fn copy_out(&self, position: u64, to: *mut u8, len: usize) {
+        debug_assert!(position.is_multiple_of(8));
+        assert!(len as u64 <= self.until_end(position));
+        // SAFETY: I8 and the caller's contract.
+        unsafe { copy::copy_out(to, self.at(position), len) }
+    }
+}

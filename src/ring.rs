@@ -1,0 +1,347 @@
+//! The ring of a lane: positions, records, and who may touch which byte when.
+//!
+//! Never waits, never allocates on the way of a message, never calls the kernel; knows nothing of files, processes or
+//! bells. Every function says at once what it could do.
+//!
+//! # The algorithm
+//!
+//! ```text
+//! write                                           read
+//!   wait until next + 8 <= read_pos + capacity      word = commit word at next     (Acquire)
+//!   copy the payload behind the commit word         0: nothing here yet
+//!   terminator: word at next = 0                    check word, copy the payload
+//!   commit word = length, kind, check  (Release)    read_pos = position after it   (Release)
+//! ```
+//!
+//! The commit word in the record, instead of a cursor beside the ring, is that of Agrona's one-to-one ring buffer and
+//! of the BPF ring buffer: one cache line carries a message. The copy of the peer's position in the handle is that of
+//! FastForward and its successors (rtrb among them): stale, never ahead. The terminator and the free word behind
+//! every record are ours, and let the ring keep its old bytes: a reader never finds a word of the last lap, because
+//! the word at the writer's position is always 0 before anything in front of it is committed.
+
+use crate::error::Fault;
+use crate::layout::{self, CommitWord, Kind};
+use crate::region::{Own, Peer, Window};
+use crate::sync::{AtomicU64, Ordering, fence, load_acquire};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+/// A broken rule, and the word that broke it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) fault: Fault,
+    pub(crate) position: u64,
+    pub(crate) found: u64,
+}
+
+/// A committed record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) position: u64,
+    pub(crate) next: u64,
+    pub(crate) len: u32,
+    pub(crate) kind: Kind,
+}
+
+/// Why a claim was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Full,
+    TooLarge,
+    Broken(Broken),
+}
+
+/// Bytes that the writer may fill and then commit. Forgetting it is harmless: nothing happened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) position: u64,
+    next: u64,
+    pub(crate) len: u32,
+}
+
+/// What stands at `position`, if anything does. The word is loaded once and checked; nobody is trusted.
+#[inline(always)]
+pub(crate) fn inspect(window: &Window, position: u64, max_len: u32) -> Result<Option<Record>, Broken> {
+    // ORDERING(publish): the payload was stored before the commit word.
+    let word = load_acquire(window.word(position));
+    if word == CommitWord::NOTHING {
+        return Ok(None);
+    }
+    let commit = CommitWord(word);
+    let until_end = window.until_end(position);
+    let data = commit.kind() == Kind::Data as u8 && commit.flags() == 0;
+    let record = layout::record_len(commit.len() as usize);
+    if data && commit.belongs_to(position, window.capacity()) && commit.len() <= max_len && record <= until_end {
+        let next = layout::next_record(position, record);
+        return Ok(Some(Record { position, next, len: commit.len(), kind: Kind::Data }));
+    }
+    inspect_other(commit, position, window)
+}
+
+/// The records that are not messages, and the reason why a word is no record.
+#[cold]
+fn inspect_other(commit: CommitWord, position: u64, window: &Window) -> Result<Option<Record>, Broken> {
+    let broken = |fault| Err(Broken { fault, position, found: commit.0 });
+    if !commit.belongs_to(position, window.capacity()) {
+        broken(Fault::Check)
+    } else if commit.flags() != 0 {
+        broken(Fault::Flags)
+    } else if commit.kind() == Kind::Pad as u8 && commit.len() == 0 {
+        Ok(Some(Record { position, next: position + window.until_end(position), len: 0, kind: Kind::Pad }))
+    } else if commit.kind() == Kind::Data as u8 || commit.kind() == Kind::Pad as u8 {
+        broken(Fault::Length)
+    } else {
+        broken(Fault::Kind)
+    }
+}
+
+/// The writing side: its position is its own secret, and true.
+pub(crate) struct Writer {
+    window: Window,
+    max_len: u32,
+    write_pos: u64,
+    /// The reader's position as last accepted: stale, never ahead.
+    read_copy: u64,
+    read_pos: Peer<AtomicU64>,
+    /// `read_copy` for observers, stored before it is used.
+    accepted: Own<AtomicU64>,
+}
+
+impl Writer {
+    /// Takes over at `start`, a record's boundary at or below the last writer's position, after the records that are
+    /// committed there (I2). The caller holds the lane's lock, so nobody else writes.
+    pub(crate) fn resume(
+        window: Window,
+        max_len: u32,
+        start: u64,
+        read_pos: Peer<AtomicU64>,
+        accepted: Own<AtomicU64>,
+    ) -> Result<Writer, Broken> {
+        // ORDERING(reclaim): what the reader released may be overwritten.
+        let read = read_pos.load_acquire();
+        let mut write_pos = start.max(read);
+        if !write_pos.is_multiple_of(8) || write_pos - read > window.capacity() {
+            return Err(Broken { fault: Fault::ReadPosition, position: start, found: read });
+        }
+        let limit = read + window.capacity();
+        while let Some(record) = inspect(&window, write_pos, max_len)? {
+            write_pos = record.next;
+            if write_pos >= limit {
+                return Err(Broken { fault: Fault::Length, position: record.position, found: write_pos });
+            }
+        }
+        let mut writer = Writer { window, max_len, write_pos, read_copy: read, read_pos, accepted };
+        writer.accept(read);
+        Ok(writer)
+    }
+
+    /// Where the next record will start.
+    #[inline(always)]
+    pub(crate) fn write_pos(&self) -> u64 {
+        self.write_pos
+    }
+
+    /// Room for `len` bytes of payload. May commit a pad on the way, also when it then reports `Full`: a reader must
+    /// be able to pass the end of the ring before the room behind it is counted.
+    #[inline(always)]
+    pub(crate) fn claim(&mut self, len: usize) -> Result<Claim, Refusal> {
+        if len > self.max_len as usize {
+            return Err(Refusal::TooLarge);
+        }
+        let record = layout::record_len(len);
+        if record > self.window.until_end(self.write_pos) {
+            self.pad()?;
+        }
+        let position = self.write_pos;
+        let next = layout::next_record(position, record);
+        self.need(next)?;
+        Ok(Claim { position, next, len: len as u32 })
+    }
+
+    /// Copies part of a claim's payload. `at` is a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn fill(&self, claim: &Claim, at: usize, bytes: &[u8]) {
+        debug_assert!(at.is_multiple_of(8) && at + bytes.len() <= claim.len as usize);
+        self.window.copy_in(claim.position + 8 + at as u64, bytes);
+    }
+
+    /// Where a claim's payload lies.
+    pub(crate) fn payload(&self, claim: &Claim) -> *mut u8 {
+        self.window.at(claim.position + 8)
+    }
+
+    /// Makes the claim a record: from this store on it is there for everybody, whatever becomes of this process.
+    #[inline(always)]
+    pub(crate) fn commit(&mut self, claim: Claim) {
+        self.commit_word(Kind::Data, claim.len, claim.position, claim.next);
+    }
+
+    #[cold]
+    fn pad(&mut self) -> Result<(), Refusal> {
+        let end = self.write_pos + self.window.until_end(self.write_pos);
+        self.need(end)?;
+        self.commit_word(Kind::Pad, 0, self.write_pos, end);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn commit_word(&mut self, kind: Kind, len: u32, position: u64, next: u64) {
+        let word = CommitWord::new(kind, len, position, self.window.capacity());
+        // ORDERING(terminator): relaxed; the Release below puts it before the record, so whoever finds the record
+        // finds 0 behind it and never the bytes of the last lap.
+        self.window.word(next).store(CommitWord::NOTHING, Ordering::Relaxed);
+        // ORDERING(publish): payload and terminator before the commit word.
+        self.window.word(position).store(word.0, Ordering::Release);
+        self.write_pos = next;
+    }
+
+    /// Makes sure that everything below `next`, and the free word at it, may be written (I3).
+    #[inline(always)]
+    fn need(&mut self, next: u64) -> Result<(), Refusal> {
+        if self.fits(next) { Ok(()) } else { self.reload(next) }
+    }
+
+    #[inline(always)]
+    fn fits(&self, next: u64) -> bool {
+        next.wrapping_sub(self.read_copy).wrapping_add(8) <= self.window.capacity()
+    }
+
+    #[cold]
+    fn reload(&mut self, next: u64) -> Result<(), Refusal> {
+        // ORDERING(reclaim): the reader's loads of what it released come before our stores over it.
+        let found = self.read_pos.load_acquire();
+        if found < self.read_copy || found > self.write_pos || !found.is_multiple_of(8) {
+            return Err(Refusal::Broken(Broken { fault: Fault::ReadPosition, position: self.write_pos, found }));
+        }
+        self.accept(found);
+        if self.fits(next) { Ok(()) } else { Err(Refusal::Full) }
+    }
+
+    fn accept(&mut self, read: u64) {
+        self.read_copy = read;
+        // ORDERING(lapped): relaxed, and the fence puts it before every store over what it gives up.
+        self.accepted.store(read, Ordering::Relaxed);
+        // ORDERING(lapped): pairs with the observer's fence between its copy and its load of `accepted`.
+        fence(Ordering::Release);
+    }
+}
+
+/// The reading side. Records may be released in any order; the position that the writer sees moves over whole runs.
+pub(crate) struct Reader {
+    window: Window,
+    max_len: u32,
+    /// The next record to look at.
+    next: Cell<u64>,
+    /// Everything below is released.
+    released: Cell<u64>,
+    /// `released`, as far as the writer has been told.
+    published: Cell<u64>,
+    read_pos: Own<AtomicU64>,
+    /// Records released before an earlier one was: position and what follows. Empty but for odd orders.
+    early: RefCell<BTreeMap<u64, u64>>,
+    any_early: Cell<bool>,
+}
+
+impl Reader {
+    /// Takes over where the last reader's released messages end.
+    pub(crate) fn resume(window: Window, max_len: u32, read_pos: Own<AtomicU64>) -> Reader {
+        // ORDERING(takeover): relaxed; the lock ordered us behind the last receiver.
+        let at = Cell::new(read_pos.load(Ordering::Relaxed) & !7);
+        Reader {
+            window,
+            max_len,
+            next: at.clone(),
+            released: at.clone(),
+            published: at,
+            read_pos,
+            early: RefCell::default(),
+            any_early: Cell::new(false),
+        }
+    }
+
+    /// The ring's bytes.
+    #[inline(always)]
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Where [`look`](Self::look) looks.
+    #[inline(always)]
+    pub(crate) fn next(&self) -> u64 {
+        self.next.get()
+    }
+
+    /// The next record, which may be a pad, if there is one.
+    #[inline(always)]
+    pub(crate) fn look(&self) -> Result<Option<Record>, Broken> {
+        if self.any_early.get() {
+            self.pass_early();
+        }
+        inspect(&self.window, self.next.get(), self.max_len)
+    }
+
+    /// How many messages lie ahead, up to the first word that is none or a lap.
+    pub(crate) fn count_ahead(&self) -> usize {
+        let mut position = self.next.get();
+        let end = position + self.window.capacity();
+        let mut count = 0;
+        while position < end
+            && let Ok(Some(record)) = inspect(&self.window, position, self.max_len)
+        {
+            position = record.next;
+            count += usize::from(record.kind == Kind::Data);
+        }
+        count
+    }
+
+    /// Moves on to what follows `record`.
+    #[inline(always)]
+    pub(crate) fn take(&self, record: &Record) {
+        self.next.set(record.next);
+    }
+
+    /// Looks again from the first record that has not been released.
+    pub(crate) fn rewind(&self) {
+        self.next.set(self.released.get());
+    }
+
+    /// Gives the record from `position` to `next` back to the writer, as soon as all before it are. Says how much of
+    /// the ring is released but not published.
+    #[inline(always)]
+    pub(crate) fn release(&self, position: u64, next: u64) -> u64 {
+        if position == self.released.get() && !self.any_early.get() {
+            self.released.set(next);
+        } else {
+            self.release_early(position, next);
+        }
+        self.released.get() - self.published.get()
+    }
+
+    /// Tells the writer what is released.
+    #[inline(always)]
+    pub(crate) fn publish(&self) {
+        // ORDERING(reclaim): our loads of the payload before the writer's stores over it.
+        self.read_pos.store(self.released.get(), Ordering::Release);
+        self.published.set(self.released.get());
+    }
+
+    #[cold]
+    fn release_early(&self, position: u64, next: u64) {
+        let mut early = self.early.borrow_mut();
+        if position >= self.released.get() {
+            early.insert(position, next);
+        }
+        while let Some(next) = early.remove(&self.released.get()) {
+            self.released.set(next);
+        }
+        self.any_early.set(!early.is_empty());
+    }
+
+    /// After a rewind, the records released early are not delivered again.
+    #[cold]
+    fn pass_early(&self) {
+        while let Some(&next) = self.early.borrow().get(&self.next.get()) {
+            self.next.set(next);
+        }
+    }
+}

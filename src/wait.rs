@@ -1,0 +1,189 @@
+//! How long to look before sleeping.
+//!
+//! The competitive choice, after Karlin et al. (1991): spin for about as long as a sleep costs, and never pay more
+//! than twice the best. What a sleep costs here is learned from the sleeps that happen: whoever rings leaves the time.
+//! Knows of no lane and no message: it calls a closure until that finds something.
+
+use crate::bell::{LONGEST_SLEEP, Sleeper, Slept};
+use crate::sync::spin_hint;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// What a handle does when there is nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// Look again and again, and never sleep: the fastest, and a whole processor. Yields when there are too few.
+    Spin,
+    /// Look for about as long as a sleep costs on this host, then sleep.
+    #[default]
+    Adaptive,
+    /// Sleep at once.
+    Park,
+}
+
+/// What a handle's waiting has cost so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WaitStats {
+    /// Sleeps begun (system calls to wait).
+    pub sleeps: u64,
+    /// Sleeps ended by the other side.
+    pub wakes: u64,
+    /// Sleeps ended by their bound.
+    pub expired: u64,
+    /// Times that this handle woke the other side (system calls to wake).
+    pub rings: u64,
+    /// The learned cost of a sleep, nanoseconds: how long [`Wait::Adaptive`] looks before it sleeps.
+    pub spin_ns: u64,
+}
+
+/// How thoroughly to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// At what was busy lately.
+    Quick,
+    /// At everything: the others know that we are about to sleep.
+    Everything,
+    /// At everything, and whether there is more to look at than we know of.
+    Beyond,
+}
+
+/// The policy and the memory of one handle.
+pub(crate) struct Waiter {
+    policy: Cell<Wait>,
+    spin_ns: Cell<u64>,
+    /// Looks left for which spinning yields, because the processor was taken away in the middle of one.
+    crowded: Cell<u32>,
+    stats: Cell<WaitStats>,
+}
+
+const SPIN_NS: std::ops::RangeInclusive<u64> = 2_000..=200_000;
+/// Between two glances at the clock.
+const LOOKS: u32 = 32;
+/// Between two thorough looks of a handle that never sleeps.
+const THOROUGH: Duration = Duration::from_millis(1);
+/// A pause between two glances at the clock, nanoseconds, that only the scheduler can have made.
+const PREEMPTED_NS: u128 = 200_000;
+
+impl Waiter {
+    pub(crate) fn new() -> Waiter {
+        let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+        Waiter {
+            policy: Cell::default(),
+            spin_ns: Cell::new(20_000),
+            crowded: Cell::new(if alone { u32::MAX } else { 0 }),
+            stats: Cell::default(),
+        }
+    }
+
+    pub(crate) fn set_policy(&self, policy: Wait) {
+        self.policy.set(policy);
+    }
+
+    pub(crate) fn stats(&self, rings: u64) -> WaitStats {
+        WaitStats { rings, spin_ns: self.spin_ns.get(), ..self.stats.get() }
+    }
+
+    /// Calls `look` until it finds something; `None` once `deadline` has passed. Blocks. `look` is called thoroughly
+    /// before each sleep, and beyond that after each sleep that nobody ended.
+    pub(crate) fn wait<T>(
+        &self,
+        sleeper: &Sleeper,
+        deadline: Option<Instant>,
+        mut look: impl FnMut(Look) -> Option<T>,
+    ) -> Option<T> {
+        loop {
+            if let Some(found) = self.spin(deadline, &mut look) {
+                return Some(found);
+            }
+            let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return look(Look::Everything);
+            }
+            let mut found = None;
+            let slept = sleeper.sleep(left, || {
+                found = look(Look::Everything);
+                found.is_some()
+            });
+            self.learn(slept);
+            if slept == Slept::Expired {
+                found = look(Look::Beyond);
+            }
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+
+    /// Looks until something is found, the budget is spent, or the deadline has passed.
+    fn spin<T>(&self, deadline: Option<Instant>, look: &mut impl FnMut(Look) -> Option<T>) -> Option<T> {
+        let budget = match self.policy.get() {
+            Wait::Spin => Duration::MAX,
+            Wait::Adaptive => Duration::from_nanos(self.spin_ns.get()),
+            Wait::Park => return None,
+        };
+        let start = Instant::now();
+        let mut before = start;
+        let mut thorough = start;
+        let mut beyond = start;
+        loop {
+            for _ in 0..LOOKS {
+                if let Some(found) = look(Look::Quick) {
+                    return Some(found);
+                }
+                spin_hint();
+            }
+            let now = Instant::now();
+            if now - start >= budget || deadline.is_some_and(|at| now >= at) {
+                return None;
+            }
+            self.be_considerate((now - before).as_nanos());
+            before = now;
+            // Who spins for ever must notice what who sleeps notices: lanes that closed, and new ones.
+            let how = if now - beyond >= LONGEST_SLEEP {
+                (thorough, beyond) = (now, now);
+                Look::Beyond
+            } else if now - thorough >= THOROUGH {
+                thorough = now;
+                Look::Everything
+            } else {
+                continue;
+            };
+            if let Some(found) = look(how) {
+                return Some(found);
+            }
+        }
+    }
+
+    fn be_considerate(&self, pause_ns: u128) {
+        if pause_ns >= PREEMPTED_NS {
+            self.crowded.set(self.crowded.get().max(256));
+        }
+        match self.crowded.get() {
+            0 => {}
+            u32::MAX => std::thread::yield_now(),
+            left => {
+                self.crowded.set(left - 1);
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn learn(&self, slept: Slept) {
+        let mut stats = self.stats.get();
+        stats.sleeps += u64::from(slept != Slept::NotAtAll);
+        match slept {
+            Slept::NotAtAll => {}
+            Slept::Expired => stats.expired += 1,
+            Slept::Rung { wake_ns } => {
+                stats.wakes += 1;
+                if let Some(ns) = wake_ns {
+                    // An exponential average: one odd sleep does not decide.
+                    let average = (self.spin_ns.get() * 7 + ns) / 8;
+                    self.spin_ns.set(average.clamp(*SPIN_NS.start(), *SPIN_NS.end()));
+                }
+            }
+        }
+        self.stats.set(stats);
+    }
+}
