@@ -123,12 +123,7 @@ pub(crate) struct Ringer {
 }
 
 impl Ringer {
-    pub(crate) fn new(
-        sleeps: Peer<AtomicU32>,
-        seq: Own<AtomicU32>,
-        rung_at: Own<AtomicU64>,
-        fences: Fences,
-    ) -> Ringer {
+    pub(crate) fn new(sleeps: Peer<AtomicU32>, seq: Own<AtomicU32>, rung_at: Own<AtomicU64>, fences: Fences) -> Ringer {
         Ringer { sleeps, seq, rung_at, fences, rung: Cell::new(0), rings: Cell::new(0) }
     }
 

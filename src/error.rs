@@ -136,7 +136,9 @@ impl fmt::Display for Cause {
                 write!(f, "its files have format version {found}, and this library supports version {supported}")
             }
             Cause::OtherBoot => write!(f, "it is left over from before the last boot; remove it and create it again"),
-            Cause::Untrusted { file, what } if file.is_empty() => write!(f, "its directory is not to be trusted: {what}"),
+            Cause::Untrusted { file, what } if file.is_empty() => {
+                write!(f, "its directory is not to be trusted: {what}")
+            }
             Cause::Untrusted { file, what } => write!(f, "its file `{file}` is not to be trusted: {what}"),
             Cause::Filesystem { magic } => write!(
                 f,

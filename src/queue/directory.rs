@@ -82,7 +82,8 @@ fn io(file: &str, source: io::Error) -> Cause {
 
 /// The parent directory and the name in it.
 fn split(path: &Path) -> Result<(PathBuf, String), Cause> {
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or(Cause::Name { rule: "is valid UTF-8 and not `..`" })?;
+    let name =
+        path.file_name().and_then(|name| name.to_str()).ok_or(Cause::Name { rule: "is valid UTF-8 and not `..`" })?;
     super::check_name(name).map_err(|error| match error.cause() {
         Cause::Name { rule } => Cause::Name { rule },
         _ => unreachable!("check_name answers with a name's rule"),
@@ -177,7 +178,10 @@ fn empty(dir: &Dir) -> io::Result<()> {
     dir.names(|name| names.push(name.to_owned()))?;
     let ours = |name: &str| is_queue_file(name) || name == ".trial";
     if let Some(stranger) = names.iter().find(|name| !ours(name)) {
-        return Err(io::Error::new(ErrorKind::InvalidInput, format!("it also holds {stranger:?}, which is no queue's file")));
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            format!("it also holds {stranger:?}, which is no queue's file"),
+        ));
     }
     // The file that makes it a queue goes first: from then on it is none, for whoever holds it open too.
     names.sort_by_key(|name| name != QUEUE);
@@ -509,10 +513,11 @@ fn difference(name: &str, found: &Header, expected: &Header) -> Cause {
         ("fence_mode", found.fence_mode.into(), expected.fence_mode.into()),
         ("lane", found.lane.into(), expected.lane.into()),
     ];
-    let (field, found, expected) = fields
-        .into_iter()
-        .find(|(_, found, expected)| found != expected)
-        .unwrap_or(("a header field", found.checksum.into(), expected.checksum.into()));
+    let (field, found, expected) = fields.into_iter().find(|(_, found, expected)| found != expected).unwrap_or((
+        "a header field",
+        found.checksum.into(),
+        expected.checksum.into(),
+    ));
     damaged(name, field, format!("{found:#x}"), format!("{expected:#x}"))
 }
 

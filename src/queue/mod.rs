@@ -178,9 +178,6 @@ impl FromStr for Ticket {
 
     fn from_str(text: &str) -> Result<Ticket, NotATicket> {
         let (lane, position) = text.split_once(':').ok_or(NotATicket)?;
-        Ok(Ticket {
-            lane: lane.parse().map_err(|_| NotATicket)?,
-            position: position.parse().map_err(|_| NotATicket)?,
-        })
+        Ok(Ticket { lane: lane.parse().map_err(|_| NotATicket)?, position: position.parse().map_err(|_| NotATicket)? })
     }
 }

@@ -86,8 +86,7 @@ impl Observer {
         let failed = |cause| directory.error("observe", cause);
         let receiver = directory.map_receiver(false).map_err(failed)?;
         let bell = directory.map_bell(false).map_err(failed)?;
-        let mut observer =
-            Observer { directory, lanes: BTreeMap::new(), unreadable: BTreeMap::new(), receiver, bell };
+        let mut observer = Observer { directory, lanes: BTreeMap::new(), unreadable: BTreeMap::new(), receiver, bell };
         observer.find_lanes()?;
         Ok(observer)
     }

@@ -88,7 +88,8 @@ mod tests {
     fn busy_lanes_take_turns() {
         let mut schedule = Schedule::default();
         (0..4).for_each(|lane| schedule.add(lane));
-        let turns: Vec<u32> = (0..8).map(|_| schedule.next(true, |lane| (lane != 2).then_some(lane)).unwrap()).collect();
+        let turns: Vec<u32> =
+            (0..8).map(|_| schedule.next(true, |lane| (lane != 2).then_some(lane)).unwrap()).collect();
         assert_eq!(turns, [0, 1, 3, 0, 1, 3, 0, 1]);
     }
 

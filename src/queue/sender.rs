@@ -57,9 +57,8 @@ impl Drop for Sender {
 
 impl Sender {
     pub(super) fn attach(directory: Arc<Directory>) -> Result<Sender, Error> {
-        let found = directory::retry(|| Self::take_lane(&directory)).and_then(|found| {
-            found.ok_or(Cause::TooManySenders { max_lanes: directory.header().max_lanes })
-        });
+        let found = directory::retry(|| Self::take_lane(&directory))
+            .and_then(|found| found.ok_or(Cause::TooManySenders { max_lanes: directory.header().max_lanes }));
         found.map_err(|cause| directory.error("send to", cause))
     }
 

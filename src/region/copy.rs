@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_and_nothing_else_is_touched() {
-        let lens: &[usize] = if cfg!(miri) { &[0, 1, 7, 8, 9, 64] } else { &[0, 1, 7, 8, 9, 63, 64, 511, 512, 513, 4000] };
+        let lens: &[usize] =
+            if cfg!(miri) { &[0, 1, 7, 8, 9, 64] } else { &[0, 1, 7, 8, 9, 63, 64, 511, 512, 513, 4000] };
         for &len in lens {
             let private: Vec<u8> = (0..len).map(|i| i as u8 ^ 0x5a).collect();
             let shared: Vec<AtomicU64> = (0..len / 8 + 2).map(|_| AtomicU64::new(u64::MAX)).collect();

@@ -8,9 +8,9 @@
 //! records, positions or processes.
 
 #[cfg(not(laneway_loom))]
-mod memory;
-#[cfg(not(laneway_loom))]
 mod copy;
+#[cfg(not(laneway_loom))]
+mod memory;
 #[cfg(not(laneway_loom))]
 pub(crate) use memory::{Own, Peer, Region, Window};
 

@@ -54,8 +54,7 @@ pub(crate) fn best_mode() -> FenceMode {
 fn register() -> bool {
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     *REGISTERED.get_or_init(|| {
-        membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)
-            && membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
+        membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) && membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
     })
 }
 

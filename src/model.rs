@@ -1,0 +1,1 @@
+//! Handles for the loom models.
