@@ -347,4 +347,33 @@ mod tests {
             assert_ne!(damaged.sealed().checksum, damaged.checksum, "byte {byte}");
         }
     }
+
+    /// The offsets that docs/format.md lists, against those of the code.
+    #[test]
+    fn the_offsets_of_the_format_page_are_those_of_the_code() {
+        macro_rules! of_header { ($($field:ident)*) => { [$(("header", stringify!($field), std::mem::offset_of!(Header, $field))),*] } }
+        macro_rules! of_module { ($module:ident: $($word:ident)*) => { [$((stringify!($module), stringify!($word), $module::$word)),*] } }
+        let code = [
+            &of_header!(magic version kind queue_id boot_id ring_capacity overflow_limit max_message max_lanes fence_mode
+                trust lane priority outcome_slots segment_slots created_ns features reserved checksum)[..],
+            &of_module!(bell: SEQ RUNG_AT LANES_EPOCH STAMP),
+            &of_module!(receiver: SLEEPS ROLE ATTACHES SLOTS),
+            &of_module!(slot: READ_POS RECEIVED FAULT FAULT_POSITION FAULT_FOUND SEQ RUNG_AT ATTEMPT_POSITION ATTEMPTS
+                OUTCOMES),
+            &of_module!(lane: WRITE_HINT SENT ACCEPTED CLOSED_AT ATTACHES FULL_EVENTS DROPPED PRESSURE SLEEPS SEGMENTS),
+            &[("lane", "ring", RING)],
+        ]
+        .concat();
+        let code: Vec<String> =
+            code.iter().map(|(of, name, at)| format!("{of} {} {at}", name.to_lowercase())).collect();
+        let page: Vec<String> = include_str!("../docs/format.md")
+            .lines()
+            .filter_map(|line| {
+                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+                let at: usize = cells.get(2)?.parse().ok()?;
+                Some(format!("{} {} {at}", cells[1], cells[4]))
+            })
+            .collect();
+        assert_eq!(page, code);
+    }
 }
