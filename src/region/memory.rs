@@ -21,7 +21,8 @@ pub(crate) struct Region {
 enum Memory {
     File(MmapRaw),
     Anonymous(MmapMut),
-    Heap(Box<[AtomicU64]>),
+    /// A vector, not a box: moving a box would invalidate every pointer made from it before.
+    Heap(Vec<AtomicU64>),
 }
 
 // SAFETY: the memory is reached only through atomics and through `copy`, which tolerate concurrent access; `base`
@@ -54,9 +55,8 @@ impl Region {
 
     /// Zeroed memory on the heap: for Miri, and for copies of queues that are to be examined.
     pub(crate) fn heap(len: usize) -> Arc<Region> {
-        let words: Box<[AtomicU64]> = (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
-        // The words are atomics, so writing through a pointer made from a shared reference is fine.
-        let base = words.as_ptr().cast_mut().cast();
+        let mut words: Vec<AtomicU64> = (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
+        let base = words.as_mut_ptr().cast();
         Arc::new(Region { base, len, writable: true, _memory: Memory::Heap(words) })
     }
 
