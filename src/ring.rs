@@ -345,3 +345,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(all(test, not(laneway_loom)))]
+mod tests;

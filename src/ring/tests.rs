@@ -1,0 +1,422 @@
+//! The ring over memory of this process: every kind of record, every offset of the end of the ring, every word that
+//! breaks a rule, every order of release. One thread, so it cannot see what a wrong ordering would do, and it does not
+//! stop between the stores of one function: the loom models and the crash tests do.
+
+use super::*;
+use crate::region::Region;
+use std::sync::Arc;
+
+const CAPACITY: u64 = 256;
+const MAX: u32 = layout::max_payload(CAPACITY) as u32;
+
+/// The memory of one lane: a ring, and two words.
+struct Lane {
+    ring: Arc<Region>,
+    words: Arc<Region>,
+}
+
+impl Lane {
+    /// A ring full of bytes that look like nothing, with 0 where the first record will start.
+    fn starting_at(position: u64) -> Lane {
+        let lane = Lane { ring: Region::heap(CAPACITY as usize), words: Region::heap(128) };
+        (0..CAPACITY).step_by(8).for_each(|at| lane.set(at, 0x5555_5555_5555_5555));
+        lane.set(position, CommitWord::NOTHING);
+        lane.read_pos().store(position, Ordering::Relaxed);
+        lane
+    }
+
+    fn window(&self) -> Window {
+        self.ring.window(0, CAPACITY)
+    }
+
+    fn set(&self, position: u64, word: u64) {
+        self.window().word(position).store(word, Ordering::Relaxed);
+    }
+
+    fn get(&self, position: u64) -> u64 {
+        self.window().word(position).load(Ordering::Relaxed)
+    }
+
+    fn read_pos(&self) -> Own<AtomicU64> {
+        self.words.own(0)
+    }
+
+    fn try_writer(&self, start: u64) -> Result<Writer, Broken> {
+        Writer::resume(self.window(), MAX, start, self.words.peer(0), self.words.own(64))
+    }
+
+    fn writer(&self) -> Writer {
+        self.try_writer(self.read_pos().load(Ordering::Relaxed)).unwrap()
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::resume(self.window(), MAX, self.read_pos())
+    }
+}
+
+fn payload(len: usize, seed: usize) -> Vec<u8> {
+    // Never 0 and never alike: a byte of another message, or of none, shows.
+    (0..len).map(|i| ((i * 7 + seed * 31) % 251 + 1) as u8).collect()
+}
+
+fn send(writer: &mut Writer, bytes: &[u8]) -> Result<u64, Refusal> {
+    let claim = writer.claim(bytes.len())?;
+    writer.fill(&claim, 0, bytes);
+    writer.commit(claim);
+    Ok(claim.position)
+}
+
+/// The next message, after any pads, which are passed as a lane passes them.
+fn receive(reader: &Reader) -> Option<(Record, Vec<u8>)> {
+    loop {
+        let record = reader.look().unwrap()?;
+        reader.take(&record);
+        if record.kind == Kind::Data {
+            let mut bytes = vec![0; record.len as usize];
+            // SAFETY: the vector is as long as the record.
+            #[expect(unsafe_code, reason = "the copy takes a pointer")]
+            unsafe {
+                reader.window().copy_out(record.position + 8, bytes.as_mut_ptr(), bytes.len());
+            }
+            return Some((record, bytes));
+        }
+        release(reader, &record);
+    }
+}
+
+fn release(reader: &Reader, record: &Record) {
+    reader.release(record.position, record.next);
+    reader.publish();
+}
+
+/// What a writer may have to commit for a message of `len` bytes at `position`: where it starts, and where the next
+/// one does. Written down again, from docs/format.md, so that the ring is not compared with itself.
+fn place(position: u64, len: usize) -> (u64, u64) {
+    let record = 8 + len.next_multiple_of(8) as u64;
+    let left = CAPACITY - position % CAPACITY;
+    let start = if record > left { position + left } else { position };
+    let end = start + record;
+    let line = end.next_multiple_of(64) - end;
+    (start, if record <= 64 && line < record { end + line } else { end })
+}
+
+const STARTS: [u64; 5] = [0, 8 * CAPACITY, (1 << 32) - CAPACITY, (1 << 48) - CAPACITY, (1 << 63) - CAPACITY];
+
+#[test]
+fn what_goes_in_comes_out_at_every_offset_and_length_and_a_pad_leads_around_the_end() {
+    let lens: Vec<usize> = if cfg!(miri) { vec![0, 1, 40, 120, 240] } else { (0..=MAX as usize).collect() };
+    let step = if cfg!(miri) { 56 } else { 8 };
+    for start in STARTS {
+        for offset in (0..CAPACITY).step_by(step) {
+            for &len in &lens {
+                let first = start + offset;
+                let lane = Lane::starting_at(first);
+                let (mut writer, reader) = (lane.writer(), lane.reader());
+                let bytes = payload(len, offset as usize);
+                let (position, next) = place(first, len);
+                let sent = send(&mut writer, &bytes).or_else(|refusal| {
+                    // The pad alone; the room behind it comes when the reader has passed it.
+                    assert_eq!((refusal, writer.write_pos()), (Refusal::Full, position), "{len} bytes at {first}");
+                    assert_eq!(receive(&reader), None);
+                    send(&mut writer, &bytes)
+                });
+                assert_eq!(sent, Ok(position), "{len} bytes at {first}");
+                assert_eq!(writer.write_pos(), next);
+                assert_eq!(lane.get(next), CommitWord::NOTHING, "the word behind the record");
+                let (record, received) = receive(&reader).unwrap();
+                assert_eq!((record.position, record.next, record.len as usize), (position, next, len));
+                assert_eq!(received, bytes);
+                assert_eq!(receive(&reader), None);
+                release(&reader, &record);
+                assert_eq!(lane.read_pos().load(Ordering::Relaxed), next);
+            }
+        }
+    }
+}
+
+#[test]
+fn many_laps_in_step_lose_nothing_and_never_show_a_word_of_the_last_lap() {
+    for start in STARTS {
+        let lane = Lane::starting_at(start);
+        let (mut writer, reader) = (lane.writer(), lane.reader());
+        let mut seed = 1;
+        for i in 0..if cfg!(miri) { 60 } else { 2_000 } {
+            seed = (seed * 48_271) % 0x7fff_ffff;
+            // All bits set: a word of payload read as a commit word would be damage, and is not.
+            let bytes = vec![0xff; seed % (MAX as usize + 1)];
+            while send(&mut writer, &bytes).is_err() {
+                assert_eq!(receive(&reader), None, "{i}");
+            }
+            let (record, received) = receive(&reader).unwrap();
+            assert_eq!(received, bytes);
+            assert_eq!(receive(&reader), None);
+            release(&reader, &record);
+        }
+    }
+}
+
+#[test]
+fn it_is_full_exactly_when_the_record_and_the_free_word_behind_it_do_not_fit() {
+    for start in [0, 64, 200, (1 << 32) - 8] {
+        for len in [0, 1, 8, 24, 40, 56, 57, 100, 120] {
+            let lane = Lane::starting_at(start);
+            let mut writer = lane.writer();
+            let (mut at, mut sent) = (start, 0);
+            loop {
+                let (position, next) = place(at, len);
+                let fits = next + 8 <= start + CAPACITY;
+                let answer = send(&mut writer, &payload(len, sent));
+                assert_eq!(answer, if fits { Ok(position) } else { Err(Refusal::Full) }, "{len} bytes at {at}");
+                if !fits {
+                    break;
+                }
+                (at, sent) = (next, sent + 1);
+            }
+            let reader = lane.reader();
+            for i in 0..sent {
+                let (record, bytes) = receive(&reader).unwrap();
+                assert_eq!(bytes, payload(len, i));
+                release(&reader, &record);
+            }
+            assert_eq!(receive(&reader), None);
+            send(&mut writer, &payload(len, 99)).unwrap();
+            assert_eq!(receive(&reader).unwrap().1, payload(len, 99));
+        }
+    }
+}
+
+#[test]
+fn a_claim_that_is_forgotten_never_happened_and_one_that_is_too_long_is_refused() {
+    let lane = Lane::starting_at(0);
+    let (mut writer, reader) = (lane.writer(), lane.reader());
+    assert_eq!(writer.claim(MAX as usize + 1).unwrap_err(), Refusal::TooLarge);
+    let claim = writer.claim(100).unwrap();
+    writer.fill(&claim, 0, &payload(100, 1));
+    assert_eq!(receive(&reader), None);
+    send(&mut writer, b"after").unwrap();
+    assert_eq!(receive(&reader).unwrap().1, b"after");
+    assert_eq!(receive(&reader), None);
+}
+
+#[test]
+fn a_claim_is_filled_in_pieces() {
+    let lane = Lane::starting_at(8);
+    let (mut writer, reader) = (lane.writer(), lane.reader());
+    let bytes = payload(77, 3);
+    let claim = writer.claim(77).unwrap();
+    writer.fill(&claim, 64, &bytes[64..]);
+    writer.fill(&claim, 0, &bytes[..8]);
+    writer.fill(&claim, 8, &bytes[8..64]);
+    writer.commit(claim);
+    assert_eq!(receive(&reader).unwrap().1, bytes);
+}
+
+#[test]
+fn every_word_that_breaks_a_rule_is_named_by_its_fault() {
+    let position = 3 * CAPACITY + 128;
+    let good = CommitWord::new(Kind::Data, 16, position, CAPACITY).0;
+    let pad = CommitWord::new(Kind::Pad, 0, position, CAPACITY).0;
+    let cases = [
+        (good ^ 1 << 48, Fault::Check),
+        (good ^ 1 << 63, Fault::Check),
+        (CommitWord::new(Kind::Data, 16, position - CAPACITY, CAPACITY).0, Fault::Check),
+        (u64::MAX, Fault::Check),
+        (1, Fault::Check),
+        (good | 1 << 40, Fault::Flags),
+        (pad | 1 << 47, Fault::Flags),
+        (good & !(0xff << 32), Fault::Kind),
+        (good & !(0xff << 32) | (Kind::Jump as u64) << 32, Fault::Kind),
+        (good | 0xff << 32, Fault::Kind),
+        (CommitWord::new(Kind::Data, MAX + 1, position, CAPACITY).0, Fault::Length),
+        (CommitWord::new(Kind::Data, 121, position, CAPACITY).0, Fault::Length),
+        (CommitWord::new(Kind::Data, u32::MAX, position, CAPACITY).0, Fault::Length),
+        (pad | 8, Fault::Length),
+    ];
+    for (word, fault) in cases {
+        let lane = Lane::starting_at(position);
+        lane.set(position, word);
+        let broken = Broken { fault, position, found: word };
+        assert_eq!(lane.reader().look(), Err(broken), "{word:#x}");
+        assert_eq!(lane.reader().count_ahead(), 0);
+        assert_eq!(lane.try_writer(position).err(), Some(broken), "nobody takes over behind {word:#x}");
+    }
+    let lane = Lane::starting_at(position);
+    lane.set(position, CommitWord::new(Kind::Data, 120, position, CAPACITY).0);
+    assert_eq!(lane.reader().look().unwrap().unwrap().next, 4 * CAPACITY, "to the very end of the ring is legal");
+}
+
+#[test]
+fn no_word_whatever_makes_the_reader_leave_the_ring() {
+    let mut word = 1u64;
+    for _ in 0..if cfg!(miri) { 100 } else { 50_000 } {
+        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let position = (word >> 20) & !7;
+        // Half of them with a check that is right, so that the other rules are reached.
+        let check = (position / CAPACITY) << 48;
+        let word = if word & 8 == 0 { word } else { word & !(0xffff << 48) & !(0xfe << 32) & !0xffff_fe00 | check };
+        let lane = Lane::starting_at(position);
+        lane.set(position, word);
+        match lane.reader().look() {
+            Ok(None) => assert_eq!(word, 0),
+            Ok(Some(record)) => {
+                assert!(record.len <= MAX && record.next > position);
+                assert!(position % CAPACITY + 8 + u64::from(record.len) <= CAPACITY);
+                assert!(record.next <= position - position % CAPACITY + CAPACITY);
+            }
+            Err(broken) => assert_eq!((broken.position, broken.found), (position, word)),
+        }
+    }
+}
+
+#[test]
+fn a_reader_position_that_lies_is_a_fault_and_is_never_used() {
+    for (lie, name) in [(192, "backwards"), (452, "off a word"), (512, "past the writer"), (u64::MAX, "absurd")] {
+        let lane = Lane::starting_at(0);
+        let (mut writer, reader) = (lane.writer(), lane.reader());
+        // One lap, so that there is an honest position to go back behind.
+        let mut taken = Vec::new();
+        for seed in 0..4 {
+            while send(&mut writer, &payload(56, seed)).is_err() {
+                taken.drain(..).for_each(|record: Record| release(&reader, &record));
+            }
+            taken.push(receive(&reader).unwrap().0);
+        }
+        assert_eq!(writer.write_pos(), 256);
+        taken.drain(..).for_each(|record| release(&reader, &record));
+        for seed in 0..3 {
+            send(&mut writer, &payload(56, seed)).unwrap();
+        }
+        assert_eq!((writer.write_pos(), lane.read_pos().load(Ordering::Relaxed)), (448, 256));
+        lane.read_pos().store(lie, Ordering::Relaxed);
+        let broken = Broken { fault: Fault::ReadPosition, position: 448, found: lie };
+        assert_eq!(writer.claim(56).unwrap_err(), Refusal::Broken(broken), "{name}");
+        assert_eq!(writer.write_pos(), 448);
+        lane.read_pos().store(256, Ordering::Relaxed);
+        assert_eq!(writer.claim(56).unwrap_err(), Refusal::Full, "the honest position is as good as before");
+    }
+}
+
+#[test]
+fn who_takes_over_goes_on_behind_the_last_committed_record_whatever_hint_was_left() {
+    for start in STARTS {
+        let lane = Lane::starting_at(start);
+        let (mut writer, reader) = (lane.writer(), lane.reader());
+        let mut boundaries = vec![start];
+        for seed in 0..3 {
+            send(&mut writer, &payload(50, seed)).unwrap();
+            boundaries.push(writer.write_pos());
+        }
+        // Half a message: filled, not committed.
+        let claim = writer.claim(20).unwrap();
+        writer.fill(&claim, 0, &payload(20, 9));
+        for hint in boundaries {
+            let next = lane.try_writer(hint).unwrap();
+            assert_eq!(next.write_pos(), writer.write_pos(), "from {hint}");
+        }
+        let mut next = lane.try_writer(start).unwrap();
+        send(&mut next, b"mine").unwrap();
+        for seed in 0..3 {
+            assert_eq!(receive(&reader).unwrap().1, payload(50, seed));
+        }
+        assert_eq!(receive(&reader).unwrap().1, b"mine");
+        assert_eq!(receive(&reader), None);
+    }
+}
+
+#[test]
+fn nobody_takes_over_from_a_hint_that_cannot_be() {
+    for hint in [4, CAPACITY + 8, 1 << 40, u64::MAX & !7, u64::MAX] {
+        let lane = Lane::starting_at(0);
+        assert_eq!(lane.try_writer(hint).err().map(|broken| broken.fault), Some(Fault::ReadPosition), "{hint}");
+    }
+    // A ring that is committed all around has no free word: no writer of ours leaves it so.
+    let lane = Lane::starting_at(0);
+    for at in (0..CAPACITY).step_by(64) {
+        lane.set(at, CommitWord::new(Kind::Data, 56, at, CAPACITY).0);
+    }
+    lane.set(0, CommitWord::new(Kind::Data, 56, 0, CAPACITY).0);
+    assert_eq!(lane.try_writer(0).err().map(|broken| broken.fault), Some(Fault::Length));
+}
+
+#[test]
+fn the_position_that_the_writer_sees_moves_over_whole_runs_in_whatever_order_messages_are_released() {
+    let orders = permutations(4);
+    assert_eq!(orders.len(), 24);
+    for order in orders {
+        let lane = Lane::starting_at(128);
+        let (mut writer, reader) = (lane.writer(), lane.reader());
+        let lens = [10, 40, 0, 24];
+        for (seed, len) in lens.into_iter().enumerate() {
+            send(&mut writer, &payload(len, seed)).unwrap();
+        }
+        let records: Vec<Record> = lens.iter().map(|_| receive(&reader).unwrap().0).collect();
+        let mut released = [false; 4];
+        for &i in &order {
+            release(&reader, &records[i]);
+            released[i] = true;
+            let run = released.iter().take_while(|done| **done).count();
+            let expected = if run == 0 { records[0].position } else { records[run - 1].next };
+            assert_eq!(lane.read_pos().load(Ordering::Relaxed), expected, "{order:?} at {i}");
+            // What is looked at again after a rewind is what has not been released, once.
+            reader.rewind();
+            let again: Vec<u64> = std::iter::from_fn(|| receive(&reader)).map(|(record, _)| record.position).collect();
+            let held: Vec<u64> =
+                records.iter().zip(released).filter(|(_, done)| !done).map(|(record, _)| record.position).collect();
+            assert_eq!(again, held, "{order:?} at {i}");
+        }
+        assert_eq!(lane.read_pos().load(Ordering::Relaxed), writer.write_pos());
+    }
+}
+
+#[test]
+fn a_record_that_is_released_twice_changes_nothing() {
+    let lane = Lane::starting_at(0);
+    let (mut writer, reader) = (lane.writer(), lane.reader());
+    for seed in 0..3 {
+        send(&mut writer, &payload(8, seed)).unwrap();
+    }
+    let first = receive(&reader).unwrap().0;
+    reader.rewind();
+    let again = receive(&reader).unwrap().0;
+    let second = receive(&reader).unwrap().0;
+    release(&reader, &first);
+    release(&reader, &again);
+    assert_eq!(lane.read_pos().load(Ordering::Relaxed), first.next);
+    release(&reader, &second);
+    release(&reader, &first);
+    assert_eq!(lane.read_pos().load(Ordering::Relaxed), second.next);
+    assert_eq!(receive(&reader).unwrap().1, payload(8, 2));
+}
+
+#[test]
+fn a_reader_that_comes_later_begins_with_what_was_not_released() {
+    let lane = Lane::starting_at(64);
+    let (mut writer, reader) = (lane.writer(), lane.reader());
+    for seed in 0..5 {
+        send(&mut writer, &payload(16, seed)).unwrap();
+    }
+    let records: Vec<Record> = (0..4).map(|_| receive(&reader).unwrap().0).collect();
+    release(&reader, &records[0]);
+    // Released out of order: who comes later does not know, and sees it again.
+    release(&reader, &records[2]);
+    let next = lane.reader();
+    assert_eq!(next.count_ahead(), 4);
+    for seed in 1..5 {
+        assert_eq!(receive(&next).unwrap().1, payload(16, seed));
+    }
+    assert_eq!((receive(&next), next.count_ahead()), (None, 0));
+}
+
+fn permutations(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    let insert = |order: Vec<usize>| {
+        (0..n).map(move |at| {
+            let mut longer = order.clone();
+            longer.insert(at, n - 1);
+            longer
+        })
+    };
+    permutations(n - 1).into_iter().flat_map(insert).collect()
+}
