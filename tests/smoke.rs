@@ -17,7 +17,9 @@ fn a_message_waits_for_its_receiver() {
 fn a_pair_carries_messages_between_threads_in_order_and_closes() {
     let (mut sender, receiver) = pair(4096).unwrap();
     let reader = std::thread::spawn(move || receiver.iter().map(|m| m.read_pod::<u64>().unwrap()).collect::<Vec<_>>());
-    (0..10_000u64).for_each(|i| drop(sender.send_pod(&i).unwrap()));
+    for i in 0..10_000u64 {
+        sender.send_pod(&i).unwrap();
+    }
     drop(sender);
     assert!(reader.join().unwrap().into_iter().eq(0..10_000));
 }
