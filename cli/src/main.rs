@@ -1,1 +1,38 @@
-fn main() {}
+//! The command line of laneway.
+
+mod args;
+mod completions;
+mod create;
+mod deliver;
+mod demo;
+mod drain;
+mod ls;
+mod output;
+mod place;
+mod progress;
+mod recv;
+mod rm;
+mod send;
+mod stat;
+mod units;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let Cli { json, command } = Cli::parse();
+    let done = match command {
+        Command::Create(args) => create::run(args, json),
+        Command::Ls => ls::run(json),
+        Command::Rm(args) => rm::run(args, json),
+        Command::Stat(args) => stat::run(args, json),
+        Command::Send(args) => send::run(args, json),
+        Command::Recv(args) => recv::run(args, json),
+        Command::Drain(args) => drain::run(args, json),
+        Command::Demo(args) => demo::run(args, json),
+        Command::Completions(args) => completions::run(args),
+        Command::DemoProcess(role) => demo::run_process(role),
+    };
+    done.unwrap_or_else(output::failed)
+}

@@ -1,0 +1,195 @@
+//! The words of the command line. Knows nothing of what they do.
+
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A queue between the processes of one host.
+///
+/// QUEUE is a path if it contains a `/`; otherwise a name under $LANEWAY_DIR, else $XDG_RUNTIME_DIR/laneway, else
+/// /dev/shm/laneway-UID.
+///
+/// Exit codes: 0 done, 1 nothing came before the time ran out (recv) or something was wrong (demo), 2 error.
+#[derive(Debug, Parser)]
+#[command(name = "laneway", version)]
+pub(crate) struct Cli {
+    /// Print JSON, one value a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a queue
+    Create(Create),
+    /// List the queues under the root directory
+    Ls,
+    /// Remove queues with everything in them, also damaged ones and those of another boot
+    Rm(Rm),
+    /// Show what can be seen of a queue and its lanes, changing nothing
+    Stat(Stat),
+    /// Send messages; creates the queue if it is missing
+    Send(Send),
+    /// Receive messages: wait for one, print it, and all that are there by then
+    Recv(Recv),
+    /// Print everything that was committed before the call, without waiting
+    Drain(Drain),
+    /// Show senders, a receiver and an observer at work, and a sender being killed
+    Demo(Demo),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// One of the demo's processes
+    #[command(hide = true, subcommand)]
+    DemoProcess(DemoProcess),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// A name, or a path with a `/`
+    pub(crate) queue: OsString,
+    /// Bytes of ring for each sender, a power of two from 4K to 1G
+    #[arg(long, value_name = "BYTES", value_parser = crate::units::parse_bytes)]
+    pub(crate) capacity: Option<u64>,
+    /// The most senders at a time, 1 to 1024
+    #[arg(long, value_name = "LANES")]
+    pub(crate) max_lanes: Option<u32>,
+    /// The longest message; at most, and by default, 16 less than the capacity
+    #[arg(long, value_name = "BYTES", value_parser = crate::units::parse_bytes)]
+    pub(crate) max_message: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// Names, or paths with a `/`
+    #[arg(required = true, value_name = "QUEUE")]
+    pub(crate) queues: Vec<OsString>,
+    /// Remove a queue also while somebody is attached to it
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stat {
+    /// A name, or a path with a `/`
+    pub(crate) queue: OsString,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// A name, or a path with a `/`
+    pub(crate) queue: OsString,
+    /// Each is one message; without any, each line of standard input is one
+    #[arg(value_name = "TEXT")]
+    pub(crate) texts: Vec<OsString>,
+    /// Split standard input at NUL instead of at line ends
+    #[arg(short = '0', long, conflicts_with_all = ["texts", "whole"])]
+    pub(crate) null: bool,
+    /// Send all of standard input as one message
+    #[arg(long, conflicts_with = "texts")]
+    pub(crate) whole: bool,
+    /// When there is no room, wait for it this long (for each message) instead of failing
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// When there is no room, wait for it for ever
+    #[arg(long, conflicts_with = "timeout")]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recv {
+    /// A name, or a path with a `/`
+    pub(crate) queue: OsString,
+    /// Stop after this many messages, and wait until there were so many
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Stop when nothing came for this long; without it, wait for ever
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Go on waiting until every sender has closed
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// End each message with NUL instead of a line end
+    #[arg(short = '0', long, conflicts_with = "json")]
+    pub(crate) null: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// A name, or a path with a `/`
+    pub(crate) queue: OsString,
+    /// End each message with NUL instead of a line end
+    #[arg(short = '0', long, conflicts_with = "json")]
+    pub(crate) null: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// A text file whose lines are the messages; default: laneway's README.md
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Messages to exchange in total, at least 10 for each sender
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(10..=1_000_000_000))]
+    pub(crate) messages: u64,
+    /// Sender processes, of which one is killed and started again
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub(crate) senders: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell to write for
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// What a process of the demo is. Its launcher speaks to it through its standard input.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DemoProcess {
+    /// Receives and checks
+    Receiver {
+        /// The queue's directory
+        queue: PathBuf,
+        /// How many senders there are
+        #[arg(long)]
+        senders: u32,
+        /// Messages between two reports of progress
+        #[arg(long)]
+        every: u64,
+    },
+    /// Sends its share
+    Sender(DemoSender),
+    /// Watches
+    Observer {
+        /// The queue's directory
+        queue: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoSender {
+    /// The queue's directory
+    pub(crate) queue: PathBuf,
+    /// Which sender this is
+    #[arg(long)]
+    pub(crate) number: u32,
+    /// How many senders there are
+    #[arg(long)]
+    pub(crate) senders: u32,
+    /// The first sequence to send
+    #[arg(long)]
+    pub(crate) first: u64,
+    /// The sequence to stop before
+    #[arg(long)]
+    pub(crate) end: u64,
+    /// The sequence from which on to send without a pause
+    #[arg(long)]
+    pub(crate) paced_until: u64,
+    /// The sequence before which to stand still for good
+    #[arg(long)]
+    pub(crate) hold_at: Option<u64>,
+    /// The text file; default: laneway's README.md
+    #[arg(long)]
+    pub(crate) input: Option<PathBuf>,
+}

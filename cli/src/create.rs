@@ -1,0 +1,34 @@
+//! `laneway create`.
+
+use crate::args::Create;
+use crate::{output, place};
+use anyhow::Result;
+use laneway::Queue;
+use serde_json::json;
+use std::process::ExitCode;
+
+pub(crate) fn run(args: Create, json: bool) -> Result<ExitCode> {
+    let path = place::queue(&args.queue)?;
+    let mut options = Queue::options();
+    if let Some(bytes) = args.capacity {
+        options = options.capacity(bytes);
+    }
+    if let Some(lanes) = args.max_lanes {
+        options = options.max_lanes(lanes);
+    }
+    if let Some(bytes) = args.max_message {
+        options = options.max_message(bytes);
+    }
+    let queue = options.create(&path)?;
+    if json {
+        output::print_json(&json!({
+            "path": queue.path(),
+            "capacity": queue.capacity(),
+            "max_lanes": queue.max_lanes(),
+            "max_message": queue.max_message(),
+        }))?;
+    } else {
+        output::print(&format!("{}\n", queue.path().display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,50 @@
+//! Where a queue is: what the user calls it, as a path.
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::geteuid;
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The path of the queue that the user means: a path if it has a slash, else a name under the root.
+pub(crate) fn queue(named: &OsStr) -> Result<PathBuf> {
+    if named.as_bytes().contains(&b'/') {
+        return Ok(named.into());
+    }
+    let name = named.to_str().with_context(|| format!("cannot use the name {named:?}: a name is valid UTF-8"))?;
+    laneway::check_name(name)?;
+    Ok(root()?.join(name))
+}
+
+/// The directory in which queues are known by name. It need not exist.
+pub(crate) fn root() -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(root) = set("LANEWAY_DIR") {
+        return Ok(root.into());
+    }
+    if let Some(runtime) = set("XDG_RUNTIME_DIR") {
+        return Ok(PathBuf::from(runtime).join("laneway"));
+    }
+    let root = PathBuf::from("/dev/shm").join(OsString::from(format!("laneway-{}", geteuid())));
+    check_shared_root(&root)?;
+    Ok(root)
+}
+
+/// Anybody can make a directory of this name before we do; theirs is not to be trusted with our messages.
+fn check_shared_root(root: &Path) -> Result<()> {
+    let found = match root.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.with_context(|| format!("cannot use {root:?}"))?,
+    };
+    let (me, owner, mode) = (geteuid().as_raw(), found.uid(), found.mode() & 0o7777);
+    if !found.is_dir() {
+        bail!("cannot use {root:?}: it is not a directory; set LANEWAY_DIR to one");
+    } else if owner != me {
+        bail!("cannot use {root:?}: it belongs to user {owner}, and this is user {me}; set LANEWAY_DIR to another");
+    } else if mode & 0o022 != 0 {
+        bail!("cannot use {root:?}: its mode {mode:04o} lets others write in it");
+    }
+    Ok(())
+}

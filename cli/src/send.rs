@@ -1,0 +1,98 @@
+//! `laneway send`.
+
+use crate::args::Send;
+use crate::output;
+use crate::place;
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail};
+use laneway::{Queue, SendError, Sender, Ticket};
+use serde_json::json;
+use std::io::{self, BufRead, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub(crate) fn run(args: Send, json: bool) -> Result<ExitCode> {
+    let queue = Queue::open_or_create(place::queue(&args.queue)?)?;
+    let patience = if args.wait { Duration::MAX } else { args.timeout.unwrap_or(Duration::ZERO) };
+    let mut post = Post { sender: queue.sender()?, queue, patience, json, sent: 0 };
+    if !args.texts.is_empty() {
+        args.texts.iter().try_for_each(|text| post.send(text.as_bytes()))?;
+    } else if args.whole {
+        let mut whole = Vec::new();
+        read(io::stdin().lock().take(post.longest()).read_to_end(&mut whole))?;
+        post.send(&whole)?;
+    } else {
+        send_pieces(&mut post, if args.null { 0 } else { b'\n' })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends what standard input holds between two ends; what follows the last one is a message if it is not empty.
+fn send_pieces(post: &mut Post, end: u8) -> Result<()> {
+    let progress = Progress::endless("messages sent");
+    let mut input = io::stdin().lock();
+    let mut piece = Vec::new();
+    loop {
+        piece.clear();
+        // One byte more than is admitted and the end: enough to know that it is too long, however long it is.
+        if read(input.by_ref().take(post.longest() + 1).read_until(end, &mut piece))? == 0 {
+            return Ok(());
+        }
+        if piece.last() == Some(&end) {
+            piece.pop();
+        }
+        post.send(&piece)?;
+        progress.at(post.sent);
+    }
+}
+
+fn read<T>(answer: io::Result<T>) -> Result<T> {
+    answer.context("cannot read standard input")
+}
+
+/// A sender, and what to say of each message.
+struct Post {
+    queue: Queue,
+    sender: Sender,
+    patience: Duration,
+    json: bool,
+    sent: u64,
+}
+
+impl Post {
+    /// How many bytes to read of one message: one more than the queue admits.
+    fn longest(&self) -> u64 {
+        u64::from(self.queue.max_message()) + 1
+    }
+
+    fn send(&mut self, payload: &[u8]) -> Result<()> {
+        let Ticket { lane, position } = match self.sender.send_timeout(payload, self.patience) {
+            Ok(ticket) => ticket,
+            Err(error) => bail!(self.sentence(payload.len(), error)),
+        };
+        self.sent += 1;
+        if self.json { output::print_json(&json!({ "lane": lane, "position": position })) } else { Ok(()) }
+    }
+
+    fn sentence(&self, len: usize, error: SendError) -> String {
+        let (path, number) = (self.queue.path(), self.sent + 1);
+        match error {
+            SendError::Timeout => format!(
+                "cannot send message {number} ({len} bytes) to {path:?}: lane {} has no room left in its {} bytes{}; \
+                 {} sent before it",
+                self.sender.lane(),
+                self.queue.capacity(),
+                if self.patience.is_zero() { ", and neither --wait nor --timeout was given" } else { "" },
+                self.sent,
+            ),
+            // Reading stopped there, so how long it is nobody knows.
+            SendError::TooLarge { max, .. } => format!(
+                "cannot send message {number} to {path:?}: it is longer than the {max} bytes that the queue admits; \
+                 {} sent before it",
+                self.sent
+            ),
+            other => format!("cannot send message {number} to {path:?}: {other}; {} sent before it", self.sent),
+        }
+    }
+}

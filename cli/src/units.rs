@@ -1,0 +1,83 @@
+//! Numbers with units, read and written.
+
+/// Reads `4096`, `64K`, `64KiB`, `1M`, `1G`: powers of 1,024.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err(format!("{unit:?} is not one of the units K, M and G")),
+    };
+    let number: u64 = number.parse().map_err(|_| "a number of bytes is needed, such as 65536 or 64K".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "it is more bytes than a machine can address".to_owned())
+}
+
+/// Writes a number of bytes for people.
+pub(crate) fn bytes(number: u64) -> String {
+    scaled(number, 1024, &["B", "KiB", "MiB", "GiB", "TiB"])
+}
+
+/// Writes a duration for people.
+pub(crate) fn nanoseconds(number: u64) -> String {
+    scaled(number, 1000, &["ns", "µs", "ms", "s"])
+}
+
+/// Writes a count with its thousands apart.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn scaled(number: u64, step: u64, units: &[&str]) -> String {
+    let mut unit = 0;
+    let mut divisor = 1;
+    while unit + 1 < units.len() && number / divisor >= step {
+        divisor *= step;
+        unit += 1;
+    }
+    if number.is_multiple_of(divisor) {
+        format!("{} {}", number / divisor, units[unit])
+    } else {
+        format!("{:.1} {}", number as f64 / divisor as f64, units[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        assert_eq!(parse_bytes("4096"), Ok(4096));
+        assert_eq!(parse_bytes("64K"), Ok(65_536));
+        assert_eq!(parse_bytes("64KiB"), Ok(65_536));
+        assert_eq!(parse_bytes("1m"), Ok(1 << 20));
+        assert_eq!(parse_bytes("2G"), Ok(2 << 30));
+        for wrong in ["", "K", "-1", "1.5M", "12X", "1 K", "99999999999999999999", "18446744073709551615K"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(262_144), "256 KiB");
+        assert_eq!(bytes(1_536), "1.5 KiB");
+        assert_eq!(nanoseconds(85), "85 ns");
+        assert_eq!(nanoseconds(1_250), "1.2 µs");
+        assert_eq!(nanoseconds(3_000_000_000), "3 s");
+        assert_eq!(nanoseconds(90_000_000_000), "90 s");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(100_000), "100,000");
+    }
+}
