@@ -286,9 +286,15 @@ impl Reader {
         self.ring.next()
     }
 
+    /// The next message, if it is there and nothing stands before it: the short way, which leaves pads and damage to
+    /// [`look`](Self::look).
+    #[inline(always)]
+    pub(crate) fn message(&self) -> Option<Record> {
+        self.ring.message()
+    }
+
     /// The next message, if there is one; it stays next until [`take`](Self::take). Passes pads. Damage is reported
     /// once, and poisons the lane.
-    #[inline(always)]
     pub(crate) fn look(&self) -> Result<Option<Record>, Damage> {
         loop {
             match self.ring.look() {

@@ -241,6 +241,13 @@ impl CommitWord {
         CommitWord(u64::from(len) | (kind as u64) << 32 | check << 48)
     }
 
+    /// The payload's length, bytes, if this is the word of a message without flags at `position`.
+    #[inline(always)]
+    pub fn data_len(self, position: u64, capacity: u64) -> Option<u32> {
+        let empty = CommitWord::new(Kind::Data, 0, position, capacity);
+        ((self.0 ^ empty.0) >> 32 == 0).then_some(self.0 as u32)
+    }
+
     /// The payload's length, bytes, as claimed.
     #[inline(always)]
     pub fn len(self) -> u32 {

@@ -59,23 +59,36 @@ pub(crate) struct Claim {
     pub(crate) len: u32,
 }
 
-/// What stands at `position`, if anything does. The word is loaded once and checked; nobody is trusted.
+impl Record {
+    /// The message at `position` with `len` bytes of payload.
+    #[inline(always)]
+    pub(crate) fn message(position: u64, len: u32) -> Record {
+        let next = layout::next_record(position, layout::record_len(len as usize));
+        Record { position, next, len, kind: Kind::Data }
+    }
+}
+
+/// The message at `position`, if the word there is that of one. The word is loaded once and checked; nobody is trusted.
 #[inline(always)]
-pub(crate) fn inspect(window: &Window, position: u64, max_len: u32) -> Result<Option<Record>, Broken> {
+fn message_at(window: &Window, position: u64, max_len: u32) -> Result<Record, CommitWord> {
     // ORDERING(publish): the payload was stored before the commit word.
-    let word = load_acquire(window.word(position));
-    if word == CommitWord::NOTHING {
-        return Ok(None);
+    let word = CommitWord(load_acquire(window.word(position)));
+    match word.data_len(position, window.capacity()) {
+        Some(len) if len <= max_len && layout::record_len(len as usize) <= window.until_end(position) => {
+            Ok(Record::message(position, len))
+        }
+        _ => Err(word),
     }
-    let commit = CommitWord(word);
-    let until_end = window.until_end(position);
-    let data = commit.kind() == Kind::Data as u8 && commit.flags() == 0;
-    let record = layout::record_len(commit.len() as usize);
-    if data && commit.belongs_to(position, window.capacity()) && commit.len() <= max_len && record <= until_end {
-        let next = layout::next_record(position, record);
-        return Ok(Some(Record { position, next, len: commit.len(), kind: Kind::Data }));
+}
+
+/// What stands at `position`, if anything does.
+#[inline]
+pub(crate) fn inspect(window: &Window, position: u64, max_len: u32) -> Result<Option<Record>, Broken> {
+    match message_at(window, position, max_len) {
+        Ok(message) => Ok(Some(message)),
+        Err(CommitWord(CommitWord::NOTHING)) => Ok(None),
+        Err(other) => inspect_other(other, position, window),
     }
-    inspect_other(commit, position, window)
 }
 
 /// The records that are not messages, and the reason why a word is no record.
@@ -193,6 +206,8 @@ impl Writer {
         // ORDERING(publish): payload and terminator before the commit word.
         self.window.word(position).store(word.0, Ordering::Release);
         self.write_pos = next;
+        // The line behind the free word is the one whose ownership the next commit would have to wait for.
+        self.window.prefetch_for_write(next + layout::LINE);
     }
 
     /// Makes sure that everything below `next`, and the free word at it, may be written (I3).
@@ -271,8 +286,16 @@ impl Reader {
         self.next.get()
     }
 
-    /// The next record, which may be a pad, if there is one.
+    /// The next record, if it is a message: the short way, which leaves everything unusual to [`look`](Self::look).
     #[inline(always)]
+    pub(crate) fn message(&self) -> Option<Record> {
+        if self.any_early.get() {
+            return None;
+        }
+        message_at(&self.window, self.next.get(), self.max_len).ok()
+    }
+
+    /// The next record, which may be a pad, if there is one.
     pub(crate) fn look(&self) -> Result<Option<Record>, Broken> {
         if self.any_early.get() {
             self.pass_early();

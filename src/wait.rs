@@ -80,6 +80,10 @@ impl Waiter {
         self.policy.set(policy);
     }
 
+    pub(crate) fn policy(&self) -> Wait {
+        self.policy.get()
+    }
+
     pub(crate) fn stats(&self, rings: u64) -> WaitStats {
         WaitStats { rings, spin_ns: self.spin_ns.get(), ..self.stats.get() }
     }

@@ -20,31 +20,32 @@ use std::mem::MaybeUninit;
 #[must_use = "a message that is dropped is released"]
 pub struct Message<'a> {
     lane: &'a Reader,
-    record: Record,
+    position: u64,
+    len: u32,
 }
 
 impl<'a> Message<'a> {
     #[inline(always)]
     pub(super) fn new(lane: &'a Reader, record: Record) -> Message<'a> {
-        Message { lane, record }
+        Message { lane, position: record.position, len: record.len }
     }
 
     /// The payload's length, bytes.
     #[inline]
     pub fn len(&self) -> usize {
-        self.record.len as usize
+        self.len as usize
     }
 
     /// Whether the payload is empty, which is legal.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.record.len == 0
+        self.len == 0
     }
 
     /// Which message this is.
     #[inline]
     pub fn ticket(&self) -> Ticket {
-        Ticket { lane: self.lane.number(), position: self.record.position }
+        Ticket { lane: self.lane.number(), position: self.position }
     }
 
     /// The number of the lane it came through.
@@ -56,7 +57,7 @@ impl<'a> Message<'a> {
     /// Its position in that lane, bytes.
     #[inline]
     pub fn position(&self) -> u64 {
-        self.record.position
+        self.position
     }
 
     /// Copies the payload to the start of `to`.
@@ -95,7 +96,7 @@ impl<'a> Message<'a> {
     }
 
     /// The payload as a value, copied.
-    #[inline]
+    #[inline(always)]
     pub fn read_pod<T: bytemuck::AnyBitPattern>(&self) -> Result<T, WrongLength> {
         if self.len() != size_of::<T>() {
             return Err(WrongLength { len: self.len(), expected: size_of::<T>() });
@@ -134,7 +135,7 @@ impl<'a> Message<'a> {
     #[inline]
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: `look` checked that the record ends before the ring does; the rest is the caller's contract.
-        unsafe { std::slice::from_raw_parts(self.lane.window().at(self.record.position + 8), self.len()) }
+        unsafe { std::slice::from_raw_parts(self.lane.window().at(self.position + 8), self.len()) }
     }
 
     /// # Safety
@@ -143,17 +144,17 @@ impl<'a> Message<'a> {
     #[inline(always)]
     unsafe fn copy_out(&self, to: *mut u8) {
         // SAFETY: the caller's contract.
-        unsafe { self.lane.window().copy_out(self.record.position + 8, to, self.len()) }
+        unsafe { self.lane.window().copy_out(self.position + 8, to, self.len()) }
     }
 }
 
 impl Drop for Message<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.lane.rewind();
         } else {
-            self.lane.release(&self.record);
+            self.lane.release(&Record::message(self.position, self.len));
         }
     }
 }
@@ -179,7 +180,7 @@ impl io::Read for MessageReader<'_> {
             let skip = self.at % 8;
             let len = (self.message.len() - self.at).min(to.len() - done).min(CHUNK - skip);
             let mut chunk = [0; CHUNK];
-            let from = self.message.record.position + 8 + (self.at - skip) as u64;
+            let from = self.message.position + 8 + (self.at - skip) as u64;
             // SAFETY: `skip + len` is at most the chunk's length.
             #[expect(unsafe_code, reason = "the copy takes a pointer")]
             unsafe {

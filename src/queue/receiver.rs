@@ -8,7 +8,7 @@ use crate::error::{Cause, Damage, Error, Fault, RecvError, TryRecvError};
 use crate::lane::{Memory, Reader};
 use crate::layout::{self, FenceMode, Role};
 use crate::region::{Own, Peer, Region};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_hint};
 use crate::sys::fence::Fences;
 use crate::wait::{Look, Wait, WaitStats, Waiter};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -35,6 +35,7 @@ pub struct Receiver {
     /// The lanes by number. A number is never given to another file, so a cell is filled once.
     lanes: Box<[OnceCell<Reader>]>,
     schedule: RefCell<Schedule>,
+    lane_count: Cell<usize>,
     current: Cell<usize>,
     /// Bytes left in the turn of the current lane.
     turn: Cell<u64>,
@@ -68,6 +69,9 @@ impl Drop for Receiver {
     }
 }
 
+/// Looks, some microseconds in all, before the machinery of waiting is set in motion.
+const SHORT_SPIN: u32 = 64;
+
 impl Receiver {
     pub(super) fn attach(directory: Arc<Directory>) -> Result<Receiver, Error> {
         let failed = |cause| directory.error("receive from", cause);
@@ -97,6 +101,7 @@ impl Receiver {
         Receiver {
             lanes: (0..lanes).map(|_| OnceCell::new()).collect(),
             schedule: RefCell::default(),
+            lane_count: Cell::new(0),
             current: Cell::new(0),
             turn: Cell::new(0),
             lanes_epoch: bell.peer(layout::bell::LANES_EPOCH),
@@ -129,13 +134,13 @@ impl Receiver {
     /// The next message. Blocks until there is one. Never returns [`RecvError::Timeout`].
     ///
     /// Costs a load of one cache line and a store when there is one; no system call.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self) -> Result<Message<'_>, RecvError> {
         self.recv_until(None)
     }
 
     /// The next message. Blocks until there is one or `timeout` has passed.
-    #[inline]
+    #[inline(always)]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Message<'_>, RecvError> {
         self.recv_until(Instant::now().checked_add(timeout))
     }
@@ -144,7 +149,7 @@ impl Receiver {
     ///
     /// `Empty` means that nothing was found in the lanes that were busy lately, nor in those idle ones whose turn it
     /// was to be looked at; [`drain`](Self::drain) looks at all of them.
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&self) -> Result<Message<'_>, TryRecvError> {
         match self.poll() {
             Ok(Some(message)) => Ok(message),
@@ -219,16 +224,35 @@ impl Receiver {
 
     /// How many lanes this receiver reads.
     pub fn lane_count(&self) -> usize {
-        self.schedule.borrow().lanes().count()
+        self.lane_count.get()
     }
 
     #[inline(always)]
     fn recv_until(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
-        match self.poll() {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => self.wait(deadline),
-            Err(damage) => Err(RecvError::Corrupt(damage)),
+        match self.poll_current() {
+            Some(message) => Ok(message),
+            None => self.recv_slowly(deadline),
         }
+    }
+
+    #[inline]
+    fn recv_slowly(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
+        if let Some(message) = self.poll_others().map_err(RecvError::Corrupt)? {
+            return Ok(message);
+        }
+        if self.waiter.policy() != Wait::Park {
+            let alone = self.lane_count.get() == 1;
+            for _ in 0..SHORT_SPIN {
+                spin_hint();
+                if let Some(message) = self.poll_current() {
+                    return Ok(message);
+                }
+                if !alone && let Some(message) = self.poll_others().map_err(RecvError::Corrupt)? {
+                    return Ok(message);
+                }
+            }
+        }
+        self.wait(deadline)
     }
 
     #[cold]
@@ -254,20 +278,29 @@ impl Receiver {
     /// The next message, from the lane whose turn it is or from another one.
     #[inline(always)]
     fn poll(&self) -> Result<Option<Message<'_>>, Damage> {
+        match self.poll_current() {
+            Some(message) => Ok(Some(message)),
+            None => self.poll_others(),
+        }
+    }
+
+    /// The next message of the lane whose turn it is, unless its turn is over or something unusual is next.
+    #[inline(always)]
+    fn poll_current(&self) -> Option<Message<'_>> {
         let turn = self.turn.get();
         if turn > 0
             && let Some(lane) = self.lanes[self.current.get()].get()
-            && let Some(record) = lane.look()?
+            && let Some(record) = lane.message()
         {
             lane.take(&record);
             self.turn.set(turn.saturating_sub(record.next - record.position));
-            return Ok(Some(Message::new(lane, record)));
+            return Some(Message::new(lane, record));
         }
-        self.poll_others(turn == 0)
+        None
     }
 
     #[inline(never)]
-    fn poll_others(&self, turn_over: bool) -> Result<Option<Message<'_>>, Damage> {
+    fn poll_others(&self) -> Result<Option<Message<'_>>, Damage> {
         if self.lanes_epoch.load() != self.seen_epoch.get() {
             // As above: what cannot be mapped now is tried again.
             let _ = self.find_lanes();
@@ -275,6 +308,7 @@ impl Receiver {
         if let Some(damage) = self.reports.borrow_mut().pop_front() {
             return Err(damage);
         }
+        let turn_over = self.turn.get() == 0;
         let found = self.schedule.borrow_mut().next(turn_over, |number| self.take_from(number));
         let Some((number, found)) = found else { return Ok(None) };
         self.current.set(number as usize);
@@ -287,6 +321,8 @@ impl Receiver {
         if let Some(damage) = self.reports.borrow_mut().pop_front() {
             return Some(Err(RecvError::Corrupt(damage)));
         }
+        // A drain that was leaked must not keep its lane's releases to itself for ever.
+        self.known().for_each(Reader::end_batch);
         let (_, found) = self.schedule.borrow().lanes().find_map(|number| self.take_from(number))?;
         Some(found.map_err(RecvError::Corrupt))
     }
@@ -363,6 +399,7 @@ impl Receiver {
         let lane = &self.lanes[number as usize];
         if lane.set(Reader::attach(memory)).is_ok() {
             self.schedule.borrow_mut().add(number);
+            self.lane_count.set(self.lane_count.get() + 1);
         }
     }
 

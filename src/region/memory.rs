@@ -201,6 +201,24 @@ impl Window {
         unsafe { self.base.add((position & self.mask) as usize) }
     }
 
+    /// Asks for the cache line at `position` to be made ours. A hint; touches nothing.
+    #[inline(always)]
+    pub(crate) fn prefetch_for_write(&self, position: u64) {
+        // SAFETY: a prefetch neither faults nor changes anything.
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_ET0>(self.at(position).cast());
+        }
+        // SAFETY: as above.
+        #[cfg(all(target_arch = "aarch64", not(miri)))]
+        unsafe {
+            std::arch::asm!("prfm pstl1keep, [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = position;
+    }
+
     /// Copies bytes in. `position` is a multiple of 8.
     ///
     /// # Panics
