@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 pub struct Error {
     verb: &'static str,
     path: PathBuf,
-    cause: Cause,
+    /// Boxed: the answer of a call that went well should not be as large as the longest excuse.
+    cause: Box<Cause>,
 }
 
 /// The reason inside an [`Error`], for programs that act on it.
@@ -100,7 +101,7 @@ pub enum Cause {
 
 impl Error {
     pub(crate) fn new(verb: &'static str, path: &Path, cause: Cause) -> Self {
-        Error { verb, path: path.to_owned(), cause }
+        Error { verb, path: path.to_owned(), cause: Box::new(cause) }
     }
 
     /// The reason, for programs that act on it.
@@ -158,7 +159,7 @@ impl fmt::Display for Cause {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.cause {
+        match &*self.cause {
             Cause::Io { source, .. } => Some(source),
             _ => None,
         }
