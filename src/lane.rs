@@ -231,7 +231,8 @@ pub(crate) struct Reader {
     ring: ring::Reader,
     memory: Memory,
     received: Own<AtomicU64>,
-    received_count: Cell<u64>,
+    /// What the receivers before this one had counted.
+    received_before: u64,
     closed_at: Peer<AtomicU64>,
     damage: Cell<Option<Damage>>,
     sender: Ringer,
@@ -252,7 +253,7 @@ impl Reader {
                 words.own(memory.slot(layout::slot::READ_POS)),
             ),
             // ORDERING(takeover): relaxed; the receiver's lock ordered us behind the last one.
-            received_count: Cell::new(received.load(Ordering::Relaxed)),
+            received_before: received.load(Ordering::Relaxed),
             received,
             closed_at: memory.lane.peer(layout::lane::CLOSED_AT),
             damage: Cell::new(memory.damage_on_record()),
@@ -301,8 +302,7 @@ impl Reader {
                 Ok(Some(record)) if record.kind == Kind::Data => return Ok(Some(record)),
                 Ok(None) => return Ok(None),
                 Ok(Some(pad)) => {
-                    self.ring.take(&pad);
-                    self.ring.release(pad.position, pad.next);
+                    self.ring.pass(&pad);
                     // A sender may wait for exactly this: published even in the middle of a batch.
                     self.publish();
                 }
@@ -322,15 +322,14 @@ impl Reader {
     #[inline(always)]
     pub(crate) fn release(&self, record: &Record) {
         let unpublished = self.ring.release(record.position, record.next);
-        self.received_count.set(self.received_count.get() + 1);
         if !self.batch.get() || unpublished >= self.memory.capacity / 4 {
             self.publish();
         }
     }
 
-    /// Everything that has not been released will be delivered again.
-    pub(crate) fn rewind(&self) {
-        self.ring.rewind();
+    /// `record`, which was taken, and what follows it will be delivered again, but for what has been released.
+    pub(crate) fn rewind(&self, record: &Record) {
+        self.ring.rewind(record.position);
     }
 
     /// From here on releases are published together, by [`end_batch`](Self::end_batch) or every quarter of the ring.
@@ -380,7 +379,7 @@ impl Reader {
     fn publish(&self) {
         self.ring.publish();
         // ORDERING(hint): relaxed; a counter for observers.
-        self.received.store(self.received_count.get(), Ordering::Relaxed);
+        self.received.store(self.received_before.wrapping_add(self.ring.messages()), Ordering::Relaxed);
         self.sender.ring_if_asleep();
     }
 

@@ -252,9 +252,18 @@ pub(crate) struct Reader {
     /// `released`, as far as the writer has been told.
     published: Cell<u64>,
     read_pos: Own<AtomicU64>,
-    /// Records released before an earlier one was: position and what follows. Empty but for odd orders.
-    early: RefCell<BTreeMap<u64, u64>>,
+    /// Messages among what this handle has moved `released` over.
+    messages: Cell<u64>,
+    /// Records released before an earlier one was, by position. Empty but for odd orders.
+    early: RefCell<BTreeMap<u64, Early>>,
     any_early: Cell<bool>,
+}
+
+/// A record that was released before an earlier one.
+#[derive(Debug, Clone, Copy)]
+struct Early {
+    next: u64,
+    messages: u64,
 }
 
 impl Reader {
@@ -269,6 +278,7 @@ impl Reader {
             released: at.clone(),
             published: at,
             read_pos,
+            messages: Cell::new(0),
             early: RefCell::default(),
             any_early: Cell::new(false),
         }
@@ -323,21 +333,29 @@ impl Reader {
         self.next.set(record.next);
     }
 
-    /// Looks again from the first record that has not been released.
-    pub(crate) fn rewind(&self) {
-        self.next.set(self.released.get());
+    /// Moves on behind a pad, and gives it back.
+    pub(crate) fn pass(&self, pad: &Record) {
+        self.take(pad);
+        self.give_back(pad.position, pad.next, 0);
     }
 
-    /// Gives the record from `position` to `next` back to the writer, as soon as all before it are. Says how much of
+    /// Looks again from `position`, where a record is that was taken; never at what has been released.
+    pub(crate) fn rewind(&self, position: u64) {
+        self.next.set(position.max(self.released.get()).min(self.next.get()));
+    }
+
+    /// Gives the message from `position` to `next` back to the writer, as soon as all before it are. Says how much of
     /// the ring is released but not published.
     #[inline(always)]
     pub(crate) fn release(&self, position: u64, next: u64) -> u64 {
-        if position == self.released.get() && !self.any_early.get() {
-            self.released.set(next);
-        } else {
-            self.release_early(position, next);
-        }
+        self.give_back(position, next, 1);
         self.released.get() - self.published.get()
+    }
+
+    /// Messages that this handle has released, as far as all before them are.
+    #[inline(always)]
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages.get()
     }
 
     /// Tells the writer what is released.
@@ -348,14 +366,33 @@ impl Reader {
         self.published.set(self.released.get());
     }
 
+    #[inline(always)]
+    fn give_back(&self, position: u64, next: u64, messages: u64) {
+        if position == self.released.get() && !self.any_early.get() {
+            self.move_released(next, messages);
+        } else {
+            self.give_back_early(position, next, messages);
+        }
+    }
+
+    /// After a rewind a record may be in two hands, and the one that releases it is ahead of where we look.
+    #[inline(always)]
+    fn move_released(&self, next: u64, messages: u64) {
+        self.released.set(next);
+        self.messages.set(self.messages.get() + messages);
+        if self.next.get() < next {
+            self.next.set(next);
+        }
+    }
+
     #[cold]
-    fn release_early(&self, position: u64, next: u64) {
+    fn give_back_early(&self, position: u64, next: u64, messages: u64) {
         let mut early = self.early.borrow_mut();
         if position >= self.released.get() {
-            early.insert(position, next);
+            early.insert(position, Early { next, messages });
         }
-        while let Some(next) = early.remove(&self.released.get()) {
-            self.released.set(next);
+        while let Some(Early { next, messages }) = early.remove(&self.released.get()) {
+            self.move_released(next, messages);
         }
         self.any_early.set(!early.is_empty());
     }
@@ -363,8 +400,8 @@ impl Reader {
     /// After a rewind, the records released early are not delivered again.
     #[cold]
     fn pass_early(&self) {
-        while let Some(&next) = self.early.borrow().get(&self.next.get()) {
-            self.next.set(next);
+        while let Some(record) = self.early.borrow().get(&self.next.get()) {
+            self.next.set(record.next);
         }
     }
 }

@@ -122,7 +122,7 @@ impl<'a> Message<'a> {
     /// Puts the message back: the next `recv` delivers it again, and everything after it in its lane that has not been
     /// released.
     pub fn put_back(self) {
-        self.lane.rewind();
+        self.lane.rewind(&self.record);
         std::mem::forget(self);
     }
 
@@ -152,7 +152,7 @@ impl Drop for Message<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.lane.rewind();
+            self.lane.rewind(&self.record);
         } else {
             self.lane.release(&Record::message(self.position, self.len));
         }
