@@ -122,7 +122,7 @@ impl<'a> Message<'a> {
     /// Puts the message back: the next `recv` delivers it again, and everything after it in its lane that has not been
     /// released.
     pub fn put_back(self) {
-        self.lane.rewind(&self.record);
+        self.lane.rewind(&self.record());
         std::mem::forget(self);
     }
 
@@ -136,6 +136,11 @@ impl<'a> Message<'a> {
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: `look` checked that the record ends before the ring does; the rest is the caller's contract.
         unsafe { std::slice::from_raw_parts(self.lane.window().at(self.position + 8), self.len()) }
+    }
+
+    #[inline(always)]
+    fn record(&self) -> Record {
+        Record::message(self.position, self.len)
     }
 
     /// # Safety
@@ -152,9 +157,9 @@ impl Drop for Message<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.lane.rewind(&self.record);
+            self.lane.rewind(&self.record());
         } else {
-            self.lane.release(&Record::message(self.position, self.len));
+            self.lane.release(&self.record());
         }
     }
 }
