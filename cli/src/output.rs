@@ -39,16 +39,17 @@ pub(crate) fn warn(sentence: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "laneway: {sentence}");
 }
 
-/// Reports what ended a command. A reader that went away needs no telling.
+/// Reports what ended a command. A reader that has seen enough is no error, and needs no telling.
 pub(crate) fn failed(error: Error) -> ExitCode {
-    if !is_broken_pipe(&error) {
-        warn(format_args!("{error:#}"));
+    if is_broken_pipe(&error) {
+        return ExitCode::SUCCESS;
     }
+    warn(format_args!("{error:#}"));
     ExitCode::from(ERROR)
 }
 
 /// Whether whoever read our output has gone away.
-fn is_broken_pipe(error: &Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 

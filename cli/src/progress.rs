@@ -21,6 +21,13 @@ impl Progress {
         Progress::new(Some(len), "{msg} {wide_bar} {human_pos}/{human_len} {eta}", what)
     }
 
+    /// Shows itself at once: the user came to watch.
+    pub(crate) fn at_once(self) -> Progress {
+        self.due.set(Some(Instant::now()));
+        self.at(0);
+        self
+    }
+
     /// For work that ends when it ends. Not while payloads go to the terminal: they would tear each other.
     pub(crate) fn endless(what: &'static str) -> Progress {
         let progress = Progress::new(None, "{spinner} {human_pos} {msg} {per_sec}", what);

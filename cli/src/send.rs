@@ -16,16 +16,23 @@ pub(crate) fn run(args: Send, json: bool) -> Result<ExitCode> {
     let queue = Queue::open_or_create(place::queue(&args.queue)?)?;
     let patience = if args.wait { Duration::MAX } else { args.timeout.unwrap_or(Duration::ZERO) };
     let mut post = Post { sender: queue.sender()?, queue, patience, json, sent: 0 };
+    match send_all(&mut post, &args) {
+        // Nobody reads the tickets. What was not sent must not look as if it had been.
+        Err(error) if output::is_broken_pipe(&error) => Ok(output::ERROR.into()),
+        answer => answer.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn send_all(post: &mut Post, args: &Send) -> Result<()> {
     if !args.texts.is_empty() {
-        args.texts.iter().try_for_each(|text| post.send(text.as_bytes()))?;
+        args.texts.iter().try_for_each(|text| post.send(text.as_bytes()))
     } else if args.whole {
         let mut whole = Vec::new();
         read(io::stdin().lock().take(post.longest()).read_to_end(&mut whole))?;
-        post.send(&whole)?;
+        post.send(&whole)
     } else {
-        send_pieces(&mut post, if args.null { 0 } else { b'\n' })?;
+        send_pieces(post, if args.null { 0 } else { b'\n' })
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Sends what standard input holds between two ends; what follows the last one is a message if it is not empty.
@@ -86,9 +93,9 @@ impl Post {
                 if self.patience.is_zero() { ", and neither --wait nor --timeout was given" } else { "" },
                 self.sent,
             ),
-            // Reading stopped there, so how long it is nobody knows.
-            SendError::TooLarge { max, .. } => format!(
-                "cannot send message {number} to {path:?}: it is longer than the {max} bytes that the queue admits; \
+            // Reading stopped there; how much longer it is nobody knows.
+            SendError::TooLarge { len, max } => format!(
+                "cannot send message {number} to {path:?}: it is at least {len} bytes long, and the queue admits {max}; \
                  {} sent before it",
                 self.sent
             ),

@@ -149,7 +149,7 @@ impl Stage {
             team: Team::new(tell),
             events,
             seen: Seen::default(),
-            progress: Progress::of(args.messages, "messages"),
+            progress: Progress::of(args.messages, "messages").at_once(),
             moved_at: Instant::now(),
             over: false,
         })

@@ -1,8 +1,8 @@
 //! What the demo shows at its end.
 
 use super::launcher::Reports;
-use super::protocol::{ObserverReport, Waits};
-use super::tally::{Summary, summary};
+use super::protocol::{ObserverReport, SenderReport, Waits};
+use super::tally::{Summary, Tally, summary};
 use crate::output::{row, table};
 use crate::units::{bytes, count, nanoseconds};
 use serde::Serialize;
@@ -64,7 +64,7 @@ impl Report {
             sent += by_both;
             lost += by_both.saturating_sub(distinct);
         }
-        let all = |which: fn(&super::protocol::SenderReport) -> &super::tally::Tally| senders.values().map(which);
+        let all = |which: fn(&SenderReport) -> &Tally| senders.values().map(which);
         Report {
             sent,
             received: receiver.senders.iter().map(|counts| counts.received).sum::<u64>() + receiver.torn,
@@ -115,7 +115,8 @@ impl Report {
             ("wait for room", &self.send_waited),
         ] {
             let Summary { p50_ns, p99_ns, max_ns, mean_ns, count: messages } = *times_of;
-            let cells = [p50_ns, p99_ns, max_ns, mean_ns].map(nanoseconds);
+            let shown = |ns| if messages == 0 { "-".to_owned() } else { nanoseconds(ns) };
+            let cells = [p50_ns, p99_ns, max_ns, mean_ns].map(shown);
             times.add_row(row([&name, &cells[0], &cells[1], &cells[2], &cells[3], &count(messages)]));
         }
 
