@@ -74,6 +74,7 @@ impl Sleeper {
     /// Sleeps until rung, at most for `limit`, unless `ready`, called after the others can see us asleep, says that
     /// there is something. `ready` must look at everything that a ringer could have changed.
     pub(crate) fn sleep(&self, limit: Duration, ready: impl FnOnce() -> bool) -> Slept {
+        // ORDERING(rung): the heavy fence below acquires what came before the ring that left this number.
         let seq = self.seq.load();
         // ORDERING(takeover): as in `new`.
         let count = self.sleeps.load(Ordering::Relaxed);
@@ -149,8 +150,9 @@ impl Ringer {
     pub(crate) fn ring_anyway(&self) {
         // ORDERING(hint): relaxed; a wrong time costs a wrong guess.
         self.rung_at.store(host::monotonic_ns(), Ordering::Relaxed);
-        // ORDERING(sleep): relaxed; the kernel compares `seq` under its own lock.
-        self.seq.fetch_add(1, Ordering::Relaxed);
+        // ORDERING(rung): whoever takes this `seq` for the one it goes to sleep with sees what we ring for. Needed when
+        // no light fence came before: after taking over, or to say that something has ended.
+        self.seq.fetch_add(1, Ordering::Release);
         futex::wake_all(&self.seq);
         self.rings.set(self.rings.get() + 1);
     }
