@@ -1,1 +1,321 @@
-//! Handles for the loom models.
+//! Handles for the loom models: the two ends of a lane, the bells between them, and who is killed where.
+//!
+//! What stands here in place of the files and the system is kept as thin as it can be: the models are about
+//! [`ring`], [`bell`](crate::bell) and [`lane`](crate::lane) themselves. The loops around a sleep are those of
+//! `wait`, without the spinning and without the clock: a wake-up that is lost leaves a model hanging, and loom says so.
+#![expect(unsafe_code, reason = "copying a payload out")]
+
+use crate::bell::Sleeper;
+use crate::error::{Damage, Fault};
+use crate::lane::{self, Lapped, Memory, View};
+use crate::layout::{self, FenceMode};
+use crate::region::{Own, Region};
+use crate::ring::{self, Claim, Record, Refusal};
+use crate::sync::{AtomicU32, Ordering};
+use crate::sys::fence::Fences;
+use crate::sys::futex;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A message's payload, in words: 8 bytes each.
+pub type Payload = Vec<u64>;
+
+/// The memory of a queue.
+#[derive(Clone)]
+pub struct Queue {
+    lanes: Vec<Arc<Region>>,
+    receiver: Arc<Region>,
+    bell: Arc<Region>,
+    capacity: u64,
+}
+
+impl Queue {
+    /// A queue that was just created, with rings of `capacity` bytes.
+    pub fn new(lanes: usize, capacity: u64) -> Queue {
+        Queue::with_lanes(lanes, capacity, false)
+    }
+
+    /// A queue of one lane at which an observer may look. A payload read too early or too late is not a race here, but
+    /// wrong bytes.
+    pub fn observed(capacity: u64) -> Queue {
+        Queue::with_lanes(1, capacity, true)
+    }
+
+    fn with_lanes(lanes: usize, capacity: u64, observed: bool) -> Queue {
+        futex::boot();
+        let lane = || {
+            use layout::lane::*;
+            let words = [WRITE_HINT, SENT, ACCEPTED, CLOSED_AT, ATTACHES, FULL_EVENTS];
+            Region::with_ring(&words, &[SLEEPS], layout::RING, capacity, observed)
+        };
+        let in_slots = |words: &[usize]| -> Vec<usize> {
+            (0..lanes).flat_map(|lane| words.iter().map(move |word| layout::slot_offset(lane, 0) + word)).collect()
+        };
+        let words = {
+            use layout::slot::*;
+            in_slots(&[READ_POS, RECEIVED, FAULT_POSITION, FAULT_FOUND, RUNG_AT])
+        };
+        let mut halves = in_slots(&[layout::slot::FAULT, layout::slot::SEQ]);
+        halves.extend([layout::receiver::SLEEPS, layout::receiver::ROLE]);
+        Queue {
+            lanes: (0..lanes).map(|_| lane()).collect(),
+            receiver: Region::model(&words, &halves),
+            bell: Region::model(&[layout::bell::RUNG_AT], &[layout::bell::SEQ]),
+            capacity,
+        }
+    }
+
+    fn memory(&self, lane: usize) -> Memory {
+        Memory {
+            lane: Arc::clone(&self.lanes[lane]),
+            receiver: Arc::clone(&self.receiver),
+            bell: Arc::clone(&self.bell),
+            number: lane as u32,
+            capacity: self.capacity,
+            max_message: layout::max_payload(self.capacity) as u32,
+            outcome_slots: 0,
+            fences: Fences::new(FenceMode::Symmetric),
+        }
+    }
+
+    /// Attaches a sender. The caller holds the lane's lock.
+    pub fn sender(&self, lane: usize) -> Sender {
+        let (lane, room) = lane::Writer::attach(self.memory(lane)).expect("the lane is sound");
+        Sender { lane, room }
+    }
+
+    /// Attaches the receiver, to all lanes. The caller holds the receiver's lock.
+    pub fn receiver(&self) -> Receiver {
+        let sleeper = Sleeper::new(
+            self.receiver.own(layout::receiver::SLEEPS),
+            self.bell.peer(layout::bell::SEQ),
+            self.bell.peer(layout::bell::RUNG_AT),
+            Fences::new(FenceMode::Symmetric),
+        );
+        let lanes = (0..self.lanes.len()).map(|lane| lane::Reader::attach(self.memory(lane))).collect();
+        Receiver { lanes, sleeper }
+    }
+
+    /// An observer of a lane.
+    pub fn observer(&self, lane: usize) -> Observer {
+        Observer { view: View::new(self.memory(lane)) }
+    }
+
+    /// A sender that is going to be killed in the middle of what it does: nothing happens but what it is told, no
+    /// hint and no ring.
+    pub fn doomed_sender(&self, lane: usize) -> DoomedSender {
+        let memory = self.memory(lane);
+        let ring = ring::Writer::resume(
+            memory.lane.window(layout::RING, self.capacity),
+            memory.max_message,
+            0,
+            memory.receiver.peer(layout::slot_offset(lane, 0) + layout::slot::READ_POS),
+            memory.lane.own(layout::lane::ACCEPTED),
+        );
+        DoomedSender { ring: ring.expect("the lane is sound"), claim: None }
+    }
+
+    /// A receiver that is going to be killed in the middle of what it does: no ring.
+    pub fn doomed_receiver(&self, lane: usize) -> DoomedReceiver {
+        let memory = self.memory(lane);
+        let ring = ring::Reader::resume(
+            memory.lane.window(layout::RING, self.capacity),
+            memory.max_message,
+            memory.receiver.own(layout::slot_offset(lane, 0) + layout::slot::READ_POS),
+        );
+        DoomedReceiver { ring, sleeps: memory.receiver.own(layout::receiver::SLEEPS) }
+    }
+}
+
+/// A sender.
+pub struct Sender {
+    lane: lane::Writer,
+    room: Sleeper,
+}
+
+impl Sender {
+    /// Commits a message if there is room. Rings only when there is none.
+    pub fn try_send_quietly(&mut self, payload: &[u64]) -> bool {
+        let claim = room(self.lane.claim(8 * payload.len()));
+        claim.map(|claim| self.fill_and_commit(claim, payload)).is_some()
+    }
+
+    /// Commits a message and rings. Sleeps while there is no room.
+    pub fn send(&mut self, payload: &[u64]) {
+        let len = 8 * payload.len();
+        let claim = loop {
+            if let Some(claim) = room(self.lane.claim(len)) {
+                break claim;
+            }
+            let mut found = None;
+            self.room.sleep(Duration::MAX, || {
+                found = room(self.lane.claim(len));
+                found.is_some()
+            });
+            if let Some(claim) = found {
+                break claim;
+            }
+        };
+        self.fill_and_commit(claim, payload);
+        self.lane.ring();
+    }
+
+    /// Says that nothing more will come, and rings.
+    pub fn close(&mut self) {
+        self.lane.close();
+    }
+
+    /// The damage for which the receiver retired the lane: its position, and the word that was found there.
+    pub fn poisoned(&self) -> Option<(u64, u64)> {
+        self.lane.poisoned().map(|damage| (damage.position, damage.found))
+    }
+
+    fn fill_and_commit(&mut self, claim: Claim, payload: &[u64]) {
+        payload.iter().enumerate().for_each(|(i, word)| self.lane.fill(&claim, 8 * i, &word.to_ne_bytes()));
+        self.lane.commit(claim);
+    }
+}
+
+fn room(claim: Result<Claim, Refusal>) -> Option<Claim> {
+    match claim {
+        Ok(claim) => Some(claim),
+        Err(Refusal::Full) => None,
+        Err(refusal) => panic!("{refusal:?}"),
+    }
+}
+
+/// A sender that is going to be killed: it does what it is told, step by step, and nothing else.
+pub struct DoomedSender {
+    ring: ring::Writer,
+    claim: Option<Claim>,
+}
+
+impl DoomedSender {
+    /// Claims room, perhaps after a pad, and fills it.
+    pub fn claim_and_fill(&mut self, payload: &[u64]) {
+        let claim = self.ring.claim(8 * payload.len()).expect("there is room");
+        payload.iter().enumerate().for_each(|(i, word)| self.ring.fill(&claim, 8 * i, &word.to_ne_bytes()));
+        self.claim = Some(claim);
+    }
+
+    /// Commits what was claimed last, leaves no hint, and does not ring.
+    pub fn commit(&mut self) {
+        self.ring.commit(self.claim.take().expect("something was claimed"));
+    }
+}
+
+/// The receiver.
+pub struct Receiver {
+    lanes: Vec<lane::Reader>,
+    sleeper: Sleeper,
+}
+
+impl Receiver {
+    /// The next message, copied and released, if there is one. Looks at all lanes.
+    pub fn try_recv(&self) -> Option<Payload> {
+        self.lanes.iter().find_map(|lane| {
+            let record = next(lane.look())?;
+            lane.take(&record);
+            let payload = copy(lane, &record);
+            lane.release(&record);
+            Some(payload)
+        })
+    }
+
+    /// The next message, or none when all lanes are closed and read. Sleeps while there is none.
+    pub fn recv(&self) -> Option<Payload> {
+        loop {
+            if let Some(payload) = self.try_recv() {
+                return Some(payload);
+            }
+            let mut found = None;
+            self.sleeper.sleep(Duration::MAX, || {
+                found = self.try_recv().map(Some).or_else(|| self.is_finished().then_some(None));
+                found.is_some()
+            });
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+
+    /// Whether all lanes are closed and read.
+    pub fn is_finished(&self) -> bool {
+        self.lanes.iter().all(lane::Reader::is_finished)
+    }
+
+    /// Looks at the next message of a lane and takes it, but does not release it.
+    pub fn take(&self, lane: usize) -> Option<Payload> {
+        let record = next(self.lanes[lane].look())?;
+        self.lanes[lane].take(&record);
+        Some(copy(&self.lanes[lane], &record))
+    }
+
+    /// Retires a lane, as for a word that breaks the rules. Returns where it says that it was found.
+    pub fn condemn(&self, lane: usize) -> u64 {
+        self.lanes[lane].condemn(Fault::Header).position
+    }
+}
+
+fn next(found: Result<Option<Record>, Damage>) -> Option<Record> {
+    found.unwrap_or_else(|damage| panic!("{damage:?}"))
+}
+
+fn copy(lane: &lane::Reader, record: &Record) -> Payload {
+    let mut payload = vec![0u64; record.len as usize / 8];
+    // SAFETY: the vector has `len` bytes; lengths are multiples of 8 here.
+    unsafe { lane.window().copy_out(record.position + 8, payload.as_mut_ptr().cast(), record.len as usize) };
+    payload
+}
+
+/// A receiver that is going to be killed: it does what it is told, step by step, and nothing else.
+pub struct DoomedReceiver {
+    ring: ring::Reader,
+    sleeps: Own<AtomicU32>,
+}
+
+impl DoomedReceiver {
+    /// Releases the next record and publishes that, but does not ring.
+    pub fn release_and_publish(&self) {
+        let record = self.ring.look().expect("the lane is sound").expect("there is a record");
+        self.ring.take(&record);
+        self.ring.release(record.position, record.next);
+        self.ring.publish();
+    }
+
+    /// Announces a sleep, and is killed in it.
+    pub fn fall_asleep(&self) {
+        // ORDERING(sleep): as the living do.
+        self.sleeps.store(1, Ordering::Release);
+    }
+}
+
+/// An observer of a lane.
+pub struct Observer {
+    view: View,
+}
+
+/// What an observer found at a position.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A message.
+    Message(Payload),
+    /// Nothing is committed there yet.
+    Nothing,
+    /// The sender has given up everything below this position.
+    Lapped(u64),
+}
+
+impl Observer {
+    /// Copies what stands at `position`.
+    pub fn look(&self, position: u64) -> Seen {
+        match self.view.copy(position) {
+            Ok(Some((_, bytes))) => {
+                Seen::Message(bytes.chunks(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap())).collect())
+            }
+            Ok(None) => Seen::Nothing,
+            Err(Lapped::By(position)) => Seen::Lapped(position),
+            Err(Lapped::Damaged) => panic!("an observer took the bytes of another lap for damage"),
+        }
+    }
+}

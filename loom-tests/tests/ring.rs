@@ -1,0 +1,60 @@
+//! Bytes and positions: what is seen is whole, and what is overwritten was given back.
+//!
+//! Nobody rings and nobody sleeps here: the fences of a bell would order what the ring must order itself.
+#![cfg(laneway_loom)]
+
+use laneway::layout::{CommitWord, Kind};
+use laneway::model::Queue;
+use loom::thread;
+
+#[test]
+fn who_finds_a_message_finds_its_bytes() {
+    loom::model(|| {
+        let queue = Queue::new(1, 64);
+        let (mut sender, receiver) = (queue.sender(0), queue.receiver());
+        let sending = thread::spawn(move || {
+            assert!(sender.try_send_quietly(&[7]));
+            assert!(sender.try_send_quietly(&[8]));
+        });
+        let mut received: Vec<_> = (0..2).filter_map(|_| receiver.try_recv()).collect();
+        sending.join().unwrap();
+        received.extend(std::iter::from_fn(|| receiver.try_recv()));
+        assert_eq!(received, [[7], [8]]);
+    });
+}
+
+#[test]
+fn the_bytes_of_the_last_lap_are_never_a_record() {
+    loom::model(|| {
+        let queue = Queue::new(1, 64);
+        let (mut sender, receiver) = (queue.sender(0), queue.receiver());
+        // The first lap leaves a payload that is the word of an empty message where the second one ends.
+        let forged = CommitWord::new(Kind::Data, 0, 72, 64).0;
+        for payload in [forged, 2, 3] {
+            assert!(sender.try_send_quietly(&[payload]));
+            assert_eq!(receiver.try_recv(), Some(vec![payload]));
+        }
+        let sending = thread::spawn(move || {
+            assert!(sender.try_send_quietly(&[4]));
+            assert!(sender.try_send_quietly(&[]));
+        });
+        let mut received: Vec<_> = (0..3).filter_map(|_| receiver.try_recv()).collect();
+        sending.join().unwrap();
+        received.extend(std::iter::from_fn(|| receiver.try_recv()));
+        assert_eq!(received, [vec![4], vec![]]);
+    });
+}
+
+#[test]
+fn what_was_not_given_back_is_not_overwritten() {
+    loom::model(|| {
+        let queue = Queue::new(1, 128);
+        let (mut sender, receiver) = (queue.sender(0), queue.receiver());
+        assert!(sender.try_send_quietly(&[1; 8]));
+        // A pad, and then the same bytes again.
+        let sending = thread::spawn(move || sender.try_send_quietly(&[2; 7]));
+        assert_eq!(receiver.try_recv(), Some(vec![1; 8]));
+        let sent = sending.join().unwrap();
+        assert_eq!(receiver.try_recv(), sent.then(|| vec![2; 7]));
+    });
+}
