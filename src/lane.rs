@@ -146,10 +146,15 @@ impl Writer {
         Ok((writer, room))
     }
 
-    /// Room for `len` bytes, or why not. Rings for the pad that may have been committed on the way.
+    /// Room for `len` bytes, if it is known to be there.
     #[inline(always)]
+    pub(crate) fn claim_known(&self, len: usize) -> Option<Claim> {
+        self.ring.claim_known(len)
+    }
+
+    /// Room for `len` bytes, or why not. Rings for the pad that may have been committed on the way.
     pub(crate) fn claim(&mut self, len: usize) -> Result<Claim, Refusal> {
-        self.ring.claim(len).inspect_err(|_| self.refused())
+        self.ring.claim(len).inspect_err(|_| self.ring())
     }
 
     /// Copies part of the payload of a claim. `at` is a multiple of 8.
@@ -209,11 +214,6 @@ impl Writer {
     /// How often this handle woke the receiver.
     pub(crate) fn rings(&self) -> u64 {
         self.receiver.rings()
-    }
-
-    #[cold]
-    fn refused(&self) {
-        self.ring();
     }
 
     /// For observers and for the next owner, who walks on from here.
@@ -462,7 +462,8 @@ impl View {
         let copied = match found {
             Ok(Some(record)) => {
                 let mut bytes = Vec::with_capacity(record.len as usize);
-                // SAFETY: the vector has room for `len` bytes, and has that many initialised ones afterwards.
+                // SAFETY: I5: the record was found to end before the ring does. The vector has room for `len` bytes, and
+                // has that many initialised ones afterwards.
                 #[expect(unsafe_code, reason = "filling a vector without zeroing it first")]
                 unsafe {
                     window.copy_out(position + 8, bytes.as_mut_ptr(), record.len as usize);

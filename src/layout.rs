@@ -241,13 +241,6 @@ impl CommitWord {
         CommitWord(u64::from(len) | (kind as u64) << 32 | check << 48)
     }
 
-    /// The payload's length, bytes, if this is the word of a message without flags at `position`.
-    #[inline(always)]
-    pub fn data_len(self, position: u64, capacity: u64) -> Option<u32> {
-        let empty = CommitWord::new(Kind::Data, 0, position, capacity);
-        ((self.0 ^ empty.0) >> 32 == 0).then_some(self.0 as u32)
-    }
-
     /// The payload's length, bytes, as claimed.
     #[inline(always)]
     pub fn len(self) -> u32 {
@@ -278,10 +271,39 @@ fn lap(position: u64, capacity: u64) -> u64 {
     position >> capacity.trailing_zeros()
 }
 
+/// What is the same for all positions of a lap, so that a message need not work it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lap {
+    /// The position at which it ends.
+    pub end: u64,
+    /// The commit word of an empty message in it.
+    stamp: u64,
+}
+
+impl Lap {
+    /// The lap of `position` in a ring of `capacity` bytes.
+    pub fn of(position: u64, capacity: u64) -> Lap {
+        let end = (position & !(capacity - 1)) + capacity;
+        Lap { end, stamp: CommitWord::new(Kind::Data, 0, position, capacity).0 }
+    }
+
+    /// The commit word of a message with `len` bytes of payload in this lap.
+    #[inline(always)]
+    pub fn message(&self, len: u32) -> CommitWord {
+        CommitWord(self.stamp | u64::from(len))
+    }
+
+    /// The payload's length, bytes, if `word` is that of a message without flags in this lap.
+    #[inline(always)]
+    pub fn message_len(&self, word: CommitWord) -> Option<u32> {
+        ((word.0 ^ self.stamp) >> 32 == 0).then_some(word.0 as u32)
+    }
+}
+
 /// The length of a record with `len` bytes of payload: its commit word, and the payload padded to 8.
 #[inline(always)]
 pub fn record_len(len: usize) -> u64 {
-    8 + (len as u64).next_multiple_of(8)
+    (len as u64 + 15) & !7
 }
 
 /// Where the record after the one at `position` starts.

@@ -20,7 +20,7 @@
 //! the word at the writer's position is always 0 before anything in front of it is committed.
 
 use crate::error::Fault;
-use crate::layout::{self, CommitWord, Kind};
+use crate::layout::{self, CommitWord, Kind, Lap};
 use crate::region::{Own, Peer, Window};
 use crate::sync::{AtomicU64, Ordering, fence, load_acquire};
 use std::cell::{Cell, RefCell};
@@ -70,11 +70,11 @@ impl Record {
 
 /// The message at `position`, if the word there is that of one. The word is loaded once and checked; nobody is trusted.
 #[inline(always)]
-fn message_at(window: &Window, position: u64, max_len: u32) -> Result<Record, CommitWord> {
+fn message_at(window: &Window, position: u64, lap: &Lap, max_len: u32) -> Result<Record, CommitWord> {
     // ORDERING(publish): the payload was stored before the commit word.
     let word = CommitWord(load_acquire(window.word(position)));
-    match word.data_len(position, window.capacity()) {
-        Some(len) if len <= max_len && layout::record_len(len as usize) <= window.until_end(position) => {
+    match lap.message_len(word) {
+        Some(len) if len <= max_len && position + layout::record_len(len as usize) <= lap.end => {
             Ok(Record::message(position, len))
         }
         _ => Err(word),
@@ -82,9 +82,8 @@ fn message_at(window: &Window, position: u64, max_len: u32) -> Result<Record, Co
 }
 
 /// What stands at `position`, if anything does.
-#[inline]
 pub(crate) fn inspect(window: &Window, position: u64, max_len: u32) -> Result<Option<Record>, Broken> {
-    match message_at(window, position, max_len) {
+    match message_at(window, position, &Lap::of(position, window.capacity()), max_len) {
         Ok(message) => Ok(Some(message)),
         Err(CommitWord(CommitWord::NOTHING)) => Ok(None),
         Err(other) => inspect_other(other, position, window),
@@ -115,6 +114,9 @@ pub(crate) struct Writer {
     write_pos: u64,
     /// The reader's position as last accepted: stale, never ahead.
     read_copy: u64,
+    lap: Lap,
+    /// The last position at which the next record may end without asking anybody: within the lap, and with room.
+    limit: u64,
     read_pos: Peer<AtomicU64>,
     /// `read_copy` for observers, stored before it is used.
     accepted: Own<AtomicU64>,
@@ -143,8 +145,10 @@ impl Writer {
                 return Err(Broken { fault: Fault::Length, position: record.position, found: write_pos });
             }
         }
-        let mut writer = Writer { window, max_len, write_pos, read_copy: read, read_pos, accepted };
+        let lap = Lap::of(write_pos, window.capacity());
+        let mut writer = Writer { window, max_len, write_pos, read_copy: read, lap, limit: 0, read_pos, accepted };
         writer.accept(read);
+        writer.set_limit();
         Ok(writer)
     }
 
@@ -154,21 +158,34 @@ impl Writer {
         self.write_pos
     }
 
+    /// Room for `len` bytes of payload, if it is known to be there: the short way, which leaves the end of the ring and
+    /// everything that must be asked for to [`claim`](Self::claim).
+    #[inline(always)]
+    pub(crate) fn claim_known(&self, len: usize) -> Option<Claim> {
+        let next = layout::next_record(self.write_pos, layout::record_len(len));
+        let known = next <= self.limit && len <= self.max_len as usize;
+        known.then_some(Claim { position: self.write_pos, next, len: len as u32 })
+    }
+
     /// Room for `len` bytes of payload. May commit a pad on the way, also when it then reports `Full`: a reader must
     /// be able to pass the end of the ring before the room behind it is counted.
-    #[inline(always)]
     pub(crate) fn claim(&mut self, len: usize) -> Result<Claim, Refusal> {
         if len > self.max_len as usize {
             return Err(Refusal::TooLarge);
         }
         let record = layout::record_len(len);
-        if record > self.window.until_end(self.write_pos) {
-            self.pad()?;
+        if self.write_pos == self.lap.end {
+            self.lap = Lap::of(self.write_pos, self.window.capacity());
         }
-        let position = self.write_pos;
-        let next = layout::next_record(position, record);
+        if self.write_pos + record > self.lap.end {
+            self.need(self.lap.end)?;
+            let pad = CommitWord::new(Kind::Pad, 0, self.write_pos, self.window.capacity());
+            self.commit_word(pad, self.write_pos, self.lap.end);
+            self.lap = Lap::of(self.write_pos, self.window.capacity());
+        }
+        let next = layout::next_record(self.write_pos, record);
         self.need(next)?;
-        Ok(Claim { position, next, len: len as u32 })
+        Ok(Claim { position: self.write_pos, next, len: len as u32 })
     }
 
     /// Copies part of a claim's payload. `at` is a multiple of 8.
@@ -186,20 +203,11 @@ impl Writer {
     /// Makes the claim a record: from this store on it is there for everybody, whatever becomes of this process.
     #[inline(always)]
     pub(crate) fn commit(&mut self, claim: Claim) {
-        self.commit_word(Kind::Data, claim.len, claim.position, claim.next);
-    }
-
-    #[cold]
-    fn pad(&mut self) -> Result<(), Refusal> {
-        let end = self.write_pos + self.window.until_end(self.write_pos);
-        self.need(end)?;
-        self.commit_word(Kind::Pad, 0, self.write_pos, end);
-        Ok(())
+        self.commit_word(self.lap.message(claim.len), claim.position, claim.next);
     }
 
     #[inline(always)]
-    fn commit_word(&mut self, kind: Kind, len: u32, position: u64, next: u64) {
-        let word = CommitWord::new(kind, len, position, self.window.capacity());
+    fn commit_word(&mut self, word: CommitWord, position: u64, next: u64) {
         // ORDERING(terminator): relaxed; the Release below puts it before the record, so whoever finds the record
         // finds 0 behind it and never the bytes of the last lap.
         self.window.word(next).store(CommitWord::NOTHING, Ordering::Relaxed);
@@ -211,25 +219,25 @@ impl Writer {
     }
 
     /// Makes sure that everything below `next`, and the free word at it, may be written (I3).
-    #[inline(always)]
     fn need(&mut self, next: u64) -> Result<(), Refusal> {
-        if self.fits(next) { Ok(()) } else { self.reload(next) }
-    }
-
-    #[inline(always)]
-    fn fits(&self, next: u64) -> bool {
-        next.wrapping_sub(self.read_copy).wrapping_add(8) <= self.window.capacity()
-    }
-
-    #[cold]
-    fn reload(&mut self, next: u64) -> Result<(), Refusal> {
-        // ORDERING(reclaim): the reader's loads of what it released come before our stores over it.
-        let found = self.read_pos.load_acquire();
-        if found < self.read_copy || found > self.write_pos || !found.is_multiple_of(8) {
-            return Err(Refusal::Broken(Broken { fault: Fault::ReadPosition, position: self.write_pos, found }));
+        if !self.fits(next) {
+            // ORDERING(reclaim): the reader's loads of what it released come before our stores over it.
+            let found = self.read_pos.load_acquire();
+            if found < self.read_copy || found > self.write_pos || !found.is_multiple_of(8) {
+                return Err(Refusal::Broken(Broken { fault: Fault::ReadPosition, position: self.write_pos, found }));
+            }
+            self.accept(found);
         }
-        self.accept(found);
+        self.set_limit();
         if self.fits(next) { Ok(()) } else { Err(Refusal::Full) }
+    }
+
+    fn fits(&self, next: u64) -> bool {
+        next + 8 <= self.read_copy + self.window.capacity()
+    }
+
+    fn set_limit(&mut self) {
+        self.limit = self.lap.end.min(self.read_copy + self.window.capacity() - 8);
     }
 
     fn accept(&mut self, read: u64) {
@@ -247,6 +255,8 @@ pub(crate) struct Reader {
     max_len: u32,
     /// The next record to look at.
     next: Cell<u64>,
+    /// Its lap, or the one before when nobody has looked yet.
+    lap: Cell<Lap>,
     /// Everything below is released.
     released: Cell<u64>,
     /// `released`, as far as the writer has been told.
@@ -271,9 +281,11 @@ impl Reader {
     pub(crate) fn resume(window: Window, max_len: u32, read_pos: Own<AtomicU64>) -> Reader {
         // ORDERING(takeover): relaxed; the lock ordered us behind the last receiver.
         let at = Cell::new(read_pos.load(Ordering::Relaxed) & !7);
+        let lap = Cell::new(Lap::of(at.get(), window.capacity()));
         Reader {
             window,
             max_len,
+            lap,
             next: at.clone(),
             released: at.clone(),
             published: at,
@@ -302,7 +314,8 @@ impl Reader {
         if self.any_early.get() {
             return None;
         }
-        message_at(&self.window, self.next.get(), self.max_len).ok()
+        // In another lap the word's check is another, and nothing is found.
+        message_at(&self.window, self.next.get(), &self.lap.get(), self.max_len).ok()
     }
 
     /// The next record, which may be a pad, if there is one.
@@ -310,6 +323,7 @@ impl Reader {
         if self.any_early.get() {
             self.pass_early();
         }
+        self.lap.set(Lap::of(self.next.get(), self.window.capacity()));
         inspect(&self.window, self.next.get(), self.max_len)
     }
 

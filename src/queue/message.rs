@@ -134,7 +134,7 @@ impl<'a> Message<'a> {
     #[expect(unsafe_code, reason = "a reference into shared memory, on the caller's word")]
     #[inline]
     pub unsafe fn as_slice(&self) -> &[u8] {
-        // SAFETY: `look` checked that the record ends before the ring does; the rest is the caller's contract.
+        // SAFETY: I5: a record was found to end before the ring does; the rest is the caller's contract.
         unsafe { std::slice::from_raw_parts(self.lane.window().at(self.position + 8), self.len()) }
     }
 
@@ -148,7 +148,7 @@ impl<'a> Message<'a> {
     #[expect(unsafe_code, reason = "the contract is the callers'")]
     #[inline(always)]
     unsafe fn copy_out(&self, to: *mut u8) {
-        // SAFETY: the caller's contract.
+        // SAFETY: I5: a record was found to end before the ring does; the rest is the caller's contract.
         unsafe { self.lane.window().copy_out(self.position + 8, to, self.len()) }
     }
 }
@@ -186,7 +186,7 @@ impl io::Read for MessageReader<'_> {
             let len = (self.message.len() - self.at).min(to.len() - done).min(CHUNK - skip);
             let mut chunk = [0; CHUNK];
             let from = self.message.position + 8 + (self.at - skip) as u64;
-            // SAFETY: `skip + len` is at most the chunk's length.
+            // SAFETY: `skip + len` is at most the chunk's length, and ends before the record does (I5).
             #[expect(unsafe_code, reason = "the copy takes a pointer")]
             unsafe {
                 self.message.lane.window().copy_out(from, chunk.as_mut_ptr(), skip + len);

@@ -140,12 +140,9 @@ impl Sender {
     /// wake.
     #[inline]
     pub fn try_send_quietly(&mut self, payload: &[u8]) -> Result<Ticket, TrySendError> {
-        match self.lane.claim(payload.len()) {
-            Ok(claim) => {
-                self.lane.fill(&claim, 0, payload);
-                Ok(Ticket { lane: self.number, position: self.lane.commit(claim) })
-            }
-            Err(refusal) => Err(self.refused(payload.len(), refusal)),
+        match self.lane.claim_known(payload.len()) {
+            Some(claim) => Ok(self.commit(claim, payload)),
+            None => self.try_send_slowly(payload),
         }
     }
 
@@ -168,14 +165,10 @@ impl Sender {
         let mut sent = 0;
         for payload in payloads {
             let payload = payload.as_ref();
-            let committed = match self.lane.claim(payload.len()) {
-                Ok(claim) => {
-                    self.lane.fill(&claim, 0, payload);
-                    self.lane.commit(claim);
-                    Ok(())
-                }
+            let committed = match self.lane.claim_known(payload.len()) {
+                Some(claim) => Ok(self.commit(claim, payload)),
                 // What is full makes room only if the receiver is awake; `send` sees to that.
-                Err(_) => self.send(payload).map(|_| ()),
+                None => self.send(payload),
             };
             if let Err(error) = committed {
                 self.lane.ring();
@@ -212,14 +205,38 @@ impl Sender {
 
     #[inline(always)]
     fn send_until(&mut self, payload: &[u8], deadline: Option<Instant>) -> Result<Ticket, SendError> {
-        let claim = self.claim_until(payload.len(), deadline)?;
-        self.lane.fill(&claim, 0, payload);
-        let position = self.lane.commit(claim);
-        self.lane.ring();
-        Ok(Ticket { lane: self.number, position })
+        match self.lane.claim_known(payload.len()) {
+            Some(claim) => {
+                let ticket = self.commit(claim, payload);
+                self.lane.ring();
+                Ok(ticket)
+            }
+            None => self.send_slowly(payload, deadline),
+        }
     }
 
     #[inline(always)]
+    fn commit(&mut self, claim: ring::Claim, payload: &[u8]) -> Ticket {
+        self.lane.fill(&claim, 0, payload);
+        Ticket { lane: self.number, position: self.lane.commit(claim) }
+    }
+
+    #[cold]
+    fn try_send_slowly(&mut self, payload: &[u8]) -> Result<Ticket, TrySendError> {
+        match self.lane.claim(payload.len()) {
+            Ok(claim) => Ok(self.commit(claim, payload)),
+            Err(refusal) => Err(self.refused(payload.len(), refusal)),
+        }
+    }
+
+    #[cold]
+    fn send_slowly(&mut self, payload: &[u8], deadline: Option<Instant>) -> Result<Ticket, SendError> {
+        let claim = self.claim_until(payload.len(), deadline)?;
+        let ticket = self.commit(claim, payload);
+        self.lane.ring();
+        Ok(ticket)
+    }
+
     fn claim_until(&mut self, len: usize, deadline: Option<Instant>) -> Result<ring::Claim, SendError> {
         match self.lane.claim(len) {
             Ok(claim) => Ok(claim),

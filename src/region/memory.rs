@@ -204,18 +204,18 @@ impl Window {
     /// Asks for the cache line at `position` to be made ours. A hint; touches nothing.
     #[inline(always)]
     pub(crate) fn prefetch_for_write(&self, position: u64) {
-        // SAFETY: a prefetch neither faults nor changes anything.
+        // SAFETY: a prefetch neither faults nor changes anything. (The intrinsic for this one becomes a prefetch for
+        // reading unless the target is told of PRFCHW; processors without it take the instruction for a no-op.)
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         unsafe {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_ET0>(self.at(position).cast());
+            std::arch::asm!("prefetcht0 [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
         }
         // SAFETY: as above.
         #[cfg(all(target_arch = "aarch64", not(miri)))]
         unsafe {
             std::arch::asm!("prfm pstl1keep, [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
         }
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
         let _ = position;
     }
 
@@ -234,14 +234,11 @@ impl Window {
     /// Copies `len` bytes out to `to`. `position` is a multiple of 8.
     ///
     /// # Safety
-    /// `to` is valid for writing `len` bytes.
-    ///
-    /// # Panics
-    /// When the bytes do not lie before the end of the ring.
+    /// `to` is valid for writing `len` bytes, and `len` is at most `until_end(position)`: whoever found a record there
+    /// has checked that, and the way of a message is the wrong place to check it twice.
     #[inline(always)]
     pub(crate) unsafe fn copy_out(&self, position: u64, to: *mut u8, len: usize) {
-        debug_assert!(position.is_multiple_of(8));
-        assert!(len as u64 <= self.until_end(position));
+        debug_assert!(position.is_multiple_of(8) && len as u64 <= self.until_end(position));
         // SAFETY: I8 and the caller's contract.
         unsafe { copy::copy_out(to, self.at(position), len) }
     }
