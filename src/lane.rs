@@ -236,8 +236,6 @@ pub(crate) struct Reader {
     closed_at: Peer<AtomicU64>,
     damage: Cell<Option<Damage>>,
     sender: Ringer,
-    /// While set, releases are collected and published together.
-    batch: Cell<bool>,
 }
 
 impl Reader {
@@ -263,7 +261,6 @@ impl Reader {
                 words.own(memory.slot(layout::slot::RUNG_AT)),
                 memory.fences,
             ),
-            batch: Cell::new(false),
             memory,
         };
         reader.sender.ring_anyway();
@@ -287,8 +284,7 @@ impl Reader {
         self.ring.next()
     }
 
-    /// The next message, if it is there and nothing stands before it: the short way, which leaves pads and damage to
-    /// [`look`](Self::look).
+    /// The next message, if it is there and nothing stands before it. Leaves pads and damage to [`look`](Self::look).
     #[inline(always)]
     pub(crate) fn message(&self) -> Option<Record> {
         self.ring.message()
@@ -321,9 +317,10 @@ impl Reader {
     /// Gives a message's bytes back to the sender.
     #[inline(always)]
     pub(crate) fn release(&self, record: &Record) {
-        let unpublished = self.ring.release(record.position, record.next);
-        if !self.batch.get() || unpublished >= self.memory.capacity / 4 {
-            self.publish();
+        if self.ring.release_next(record.position, record.next) {
+            self.tell_sender();
+        } else {
+            self.release_slowly(record);
         }
     }
 
@@ -334,12 +331,12 @@ impl Reader {
 
     /// From here on releases are published together, by [`end_batch`](Self::end_batch) or every quarter of the ring.
     pub(crate) fn begin_batch(&self) {
-        self.batch.set(true);
+        self.ring.begin_batch();
     }
 
     /// Publishes what has been released since [`begin_batch`](Self::begin_batch).
     pub(crate) fn end_batch(&self) {
-        if self.batch.replace(false) {
+        if self.ring.end_batch() {
             self.publish();
         }
     }
@@ -375,9 +372,20 @@ impl Reader {
         self.sender.ring_anyway();
     }
 
-    #[inline(always)]
+    #[cold]
+    fn release_slowly(&self, record: &Record) {
+        if self.ring.release(record.position, record.next) {
+            self.publish();
+        }
+    }
+
     fn publish(&self) {
         self.ring.publish();
+        self.tell_sender();
+    }
+
+    #[inline(always)]
+    fn tell_sender(&self) {
         // ORDERING(hint): relaxed; a counter for observers.
         self.received.store(self.received_before.wrapping_add(self.ring.messages()), Ordering::Relaxed);
         self.sender.ring_if_asleep();

@@ -1,12 +1,12 @@
 //! Handles for the loom models: the two ends of a lane, the bells between them, and who is killed where.
 //!
 //! What stands here in place of the files and the system is kept as thin as it can be: the models are about
-//! [`ring`], [`bell`](crate::bell) and [`lane`](crate::lane) themselves. The loops around a sleep are those of
+//! [`ring`], [`bell`](crate::bell) and [`lane`] themselves. The loops around a sleep are those of
 //! `wait`, without the spinning and without the clock: a wake-up that is lost leaves a model hanging, and loom says so.
 #![expect(unsafe_code, reason = "copying a payload out")]
 
 use crate::bell::Sleeper;
-use crate::error::{Damage, Fault};
+use crate::error::Fault;
 use crate::lane::{self, Lapped, Memory, View};
 use crate::layout::{self, FenceMode};
 use crate::region::{Own, Region};
@@ -136,7 +136,7 @@ pub struct Sender {
 impl Sender {
     /// Commits a message if there is room. Rings only when there is none.
     pub fn try_send_quietly(&mut self, payload: &[u64]) -> bool {
-        let claim = room(self.lane.claim(8 * payload.len()));
+        let claim = claim(&mut self.lane, 8 * payload.len());
         claim.map(|claim| self.fill_and_commit(claim, payload)).is_some()
     }
 
@@ -144,12 +144,12 @@ impl Sender {
     pub fn send(&mut self, payload: &[u64]) {
         let len = 8 * payload.len();
         let claim = loop {
-            if let Some(claim) = room(self.lane.claim(len)) {
+            if let Some(claim) = claim(&mut self.lane, len) {
                 break claim;
             }
             let mut found = None;
             self.room.sleep(Duration::MAX, || {
-                found = room(self.lane.claim(len));
+                found = claim(&mut self.lane, len);
                 found.is_some()
             });
             if let Some(claim) = found {
@@ -176,8 +176,9 @@ impl Sender {
     }
 }
 
-fn room(claim: Result<Claim, Refusal>) -> Option<Claim> {
-    match claim {
+/// The short way and the long one, as a sender takes them.
+fn claim(lane: &mut lane::Writer, len: usize) -> Option<Claim> {
+    match lane.claim_known(len).map_or_else(|| lane.claim(len), Ok) {
         Ok(claim) => Some(claim),
         Err(Refusal::Full) => None,
         Err(refusal) => panic!("{refusal:?}"),
@@ -214,12 +215,23 @@ impl Receiver {
     /// The next message, copied and released, if there is one. Looks at all lanes.
     pub fn try_recv(&self) -> Option<Payload> {
         self.lanes.iter().find_map(|lane| {
-            let record = next(lane.look())?;
-            lane.take(&record);
-            let payload = copy(lane, &record);
+            let (record, payload) = take(lane)?;
             lane.release(&record);
             Some(payload)
         })
+    }
+
+    /// As [`try_recv`](Self::try_recv), but the releases of this lane are collected and published at the end.
+    pub fn drain(&self, lane: usize) -> Vec<Payload> {
+        let lane = &self.lanes[lane];
+        lane.begin_batch();
+        let drained = std::iter::from_fn(|| take(lane)).map(|(record, payload)| {
+            lane.release(&record);
+            payload
+        });
+        let drained = drained.collect();
+        lane.end_batch();
+        drained
     }
 
     /// The next message, or none when all lanes are closed and read. Sleeps while there is none.
@@ -246,9 +258,7 @@ impl Receiver {
 
     /// Looks at the next message of a lane and takes it, but does not release it.
     pub fn take(&self, lane: usize) -> Option<Payload> {
-        let record = next(self.lanes[lane].look())?;
-        self.lanes[lane].take(&record);
-        Some(copy(&self.lanes[lane], &record))
+        take(&self.lanes[lane]).map(|(_, payload)| payload)
     }
 
     /// Retires a lane, as for a word that breaks the rules. Returns where it says that it was found.
@@ -257,15 +267,16 @@ impl Receiver {
     }
 }
 
-fn next(found: Result<Option<Record>, Damage>) -> Option<Record> {
-    found.unwrap_or_else(|damage| panic!("{damage:?}"))
-}
-
-fn copy(lane: &lane::Reader, record: &Record) -> Payload {
+/// The short way and the long one, as a receiver takes them.
+fn take(lane: &lane::Reader) -> Option<(Record, Payload)> {
+    let look = || lane.look().unwrap_or_else(|damage| panic!("{damage:?}"));
+    let record = lane.message().or_else(look)?;
+    lane.take(&record);
     let mut payload = vec![0u64; record.len as usize / 8];
-    // SAFETY: the vector has `len` bytes; lengths are multiples of 8 here.
+    // SAFETY: the vector has `len` bytes, for lengths are multiples of 8 here, and the record was found to end before
+    // the ring does.
     unsafe { lane.window().copy_out(record.position + 8, payload.as_mut_ptr().cast(), record.len as usize) };
-    payload
+    Some((record, payload))
 }
 
 /// A receiver that is going to be killed: it does what it is told, step by step, and nothing else.

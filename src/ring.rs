@@ -191,8 +191,12 @@ impl Writer {
     /// Copies part of a claim's payload. `at` is a multiple of 8.
     #[inline(always)]
     pub(crate) fn fill(&self, claim: &Claim, at: usize, bytes: &[u8]) {
-        debug_assert!(at.is_multiple_of(8) && at + bytes.len() <= claim.len as usize);
-        self.window.copy_in(claim.position + 8 + at as u64, bytes);
+        assert!(at + bytes.len() <= claim.len as usize);
+        // SAFETY: I5: a claim ends before the lap does, and these bytes lie in it.
+        #[expect(unsafe_code, reason = "the way of a message is the wrong place to check its room twice")]
+        unsafe {
+            self.window.copy_in(claim.position + 8 + at as u64, bytes);
+        }
     }
 
     /// Where a claim's payload lies.
@@ -214,8 +218,9 @@ impl Writer {
         // ORDERING(publish): payload and terminator before the commit word.
         self.window.word(position).store(word.0, Ordering::Release);
         self.write_pos = next;
-        // The line behind the free word is the one whose ownership the next commit would have to wait for.
-        self.window.prefetch_for_write(next + layout::LINE);
+        // The next commit stores to the line behind the free word's. Measured when streaming 56 B: 55 ns a message
+        // without this, 32 with it, 68 when the line is asked for exclusively.
+        self.window.prefetch(next + layout::LINE);
     }
 
     /// Makes sure that everything below `next`, and the free word at it, may be written (I3).
@@ -259,14 +264,17 @@ pub(crate) struct Reader {
     lap: Cell<Lap>,
     /// Everything below is released.
     released: Cell<u64>,
-    /// `released`, as far as the writer has been told.
-    published: Cell<u64>,
     read_pos: Own<AtomicU64>,
     /// Messages among what this handle has moved `released` over.
     messages: Cell<u64>,
     /// Records released before an earlier one was, by position. Empty but for odd orders.
     early: RefCell<BTreeMap<u64, Early>>,
-    any_early: Cell<bool>,
+    /// While there is one: how far the writer had been told when releases began to be collected.
+    batch: Cell<Option<u64>>,
+    /// After a rewind: up to here, what is looked at has been looked at before.
+    seen: Cell<u64>,
+    /// Whether any of the last three is in force; then nothing takes the short way.
+    unusual: Cell<bool>,
 }
 
 /// A record that was released before an earlier one.
@@ -287,12 +295,13 @@ impl Reader {
             max_len,
             lap,
             next: at.clone(),
-            released: at.clone(),
-            published: at,
+            seen: at.clone(),
+            released: at,
             read_pos,
             messages: Cell::new(0),
             early: RefCell::default(),
-            any_early: Cell::new(false),
+            batch: Cell::new(None),
+            unusual: Cell::new(false),
         }
     }
 
@@ -308,19 +317,19 @@ impl Reader {
         self.next.get()
     }
 
-    /// The next record, if it is a message: the short way, which leaves everything unusual to [`look`](Self::look).
+    /// The next record, if it is a message. Leaves everything else to [`look`](Self::look), also the first message of
+    /// a lap that nobody has looked at: its word's check is another, and nothing is found.
     #[inline(always)]
     pub(crate) fn message(&self) -> Option<Record> {
-        if self.any_early.get() {
-            return None;
+        if self.unusual.get() {
+            self.pass_early();
         }
-        // In another lap the word's check is another, and nothing is found.
         message_at(&self.window, self.next.get(), &self.lap.get(), self.max_len).ok()
     }
 
     /// The next record, which may be a pad, if there is one.
     pub(crate) fn look(&self) -> Result<Option<Record>, Broken> {
-        if self.any_early.get() {
+        if self.unusual.get() {
             self.pass_early();
         }
         self.lap.set(Lap::of(self.next.get(), self.window.capacity()));
@@ -355,15 +364,30 @@ impl Reader {
 
     /// Looks again from `position`, where a record is that was taken; never at what has been released.
     pub(crate) fn rewind(&self, position: u64) {
+        self.seen.set(self.seen.get().max(self.next.get()));
         self.next.set(position.max(self.released.get()).min(self.next.get()));
+        self.settle();
     }
 
-    /// Gives the message from `position` to `next` back to the writer, as soon as all before it are. Says how much of
-    /// the ring is released but not published.
+    /// Gives a message back and tells the writer: the short way, for a message before which all are, while nothing is
+    /// unusual. False when that is not so and nothing was done.
     #[inline(always)]
-    pub(crate) fn release(&self, position: u64, next: u64) -> u64 {
+    pub(crate) fn release_next(&self, position: u64, next: u64) -> bool {
+        if position != self.released.get() || self.unusual.get() {
+            return false;
+        }
+        self.released.set(next);
+        self.messages.set(self.messages.get() + 1);
+        // ORDERING(reclaim): our loads of the payload before the writer's stores over it.
+        self.read_pos.store(next, Ordering::Release);
+        true
+    }
+
+    /// Gives the message from `position` to `next` back, as soon as all before it are. True when the writer should be
+    /// told: not for every message of a batch.
+    pub(crate) fn release(&self, position: u64, next: u64) -> bool {
         self.give_back(position, next, 1);
-        self.released.get() - self.published.get()
+        self.batch.get().is_none_or(|published| self.released.get() - published >= self.window.capacity() / 4)
     }
 
     /// Messages that this handle has released, as far as all before them are.
@@ -373,42 +397,43 @@ impl Reader {
     }
 
     /// Tells the writer what is released.
-    #[inline(always)]
     pub(crate) fn publish(&self) {
         // ORDERING(reclaim): our loads of the payload before the writer's stores over it.
         self.read_pos.store(self.released.get(), Ordering::Release);
-        self.published.set(self.released.get());
+        if self.batch.get().is_some() {
+            self.batch.set(Some(self.released.get()));
+        }
     }
 
-    #[inline(always)]
+    /// From here on the writer is told of several releases at once.
+    pub(crate) fn begin_batch(&self) {
+        self.batch.set(Some(self.released.get()));
+        self.settle();
+    }
+
+    /// Ends a batch. True when there was one: then the writer is to be told.
+    pub(crate) fn end_batch(&self) -> bool {
+        let was_batch = self.batch.replace(None).is_some();
+        self.settle();
+        was_batch
+    }
+
+    fn settle(&self) {
+        let again = self.next.get() < self.seen.get();
+        self.unusual.set(again || self.batch.get().is_some() || !self.early.borrow().is_empty());
+    }
+
     fn give_back(&self, position: u64, next: u64, messages: u64) {
-        if position == self.released.get() && !self.any_early.get() {
-            self.move_released(next, messages);
-        } else {
-            self.give_back_early(position, next, messages);
-        }
-    }
-
-    /// After a rewind a record may be in two hands, and the one that releases it is ahead of where we look.
-    #[inline(always)]
-    fn move_released(&self, next: u64, messages: u64) {
-        self.released.set(next);
-        self.messages.set(self.messages.get() + messages);
-        if self.next.get() < next {
-            self.next.set(next);
-        }
-    }
-
-    #[cold]
-    fn give_back_early(&self, position: u64, next: u64, messages: u64) {
-        let mut early = self.early.borrow_mut();
         if position >= self.released.get() {
-            early.insert(position, Early { next, messages });
+            self.early.borrow_mut().insert(position, Early { next, messages });
         }
-        while let Some(Early { next, messages }) = early.remove(&self.released.get()) {
-            self.move_released(next, messages);
+        while let Some(first) = self.early.borrow_mut().remove(&self.released.get()) {
+            self.released.set(first.next);
+            self.messages.set(self.messages.get() + first.messages);
+            // After a rewind a record may be in two hands, and the one that is released is ahead of where we look.
+            self.next.set(self.next.get().max(first.next));
         }
-        self.any_early.set(!early.is_empty());
+        self.settle();
     }
 
     /// After a rewind, the records released early are not delivered again.

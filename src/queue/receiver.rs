@@ -151,12 +151,15 @@ impl Receiver {
     /// was to be looked at; [`drain`](Self::drain) looks at all of them.
     #[inline(always)]
     pub fn try_recv(&self) -> Result<Message<'_>, TryRecvError> {
-        match self.poll() {
-            Ok(Some(message)) => Ok(message),
-            Err(damage) => Err(TryRecvError::Corrupt(damage)),
-            Ok(None) if self.is_finished() => Err(TryRecvError::Closed),
-            Ok(None) => Err(TryRecvError::Empty),
+        if let Some(message) = self.take_here() {
+            return Ok(message);
         }
+        if self.choose().map_err(TryRecvError::Corrupt)?
+            && let Some(message) = self.take_here()
+        {
+            return Ok(message);
+        }
+        Err(if self.is_finished() { TryRecvError::Closed } else { TryRecvError::Empty })
     }
 
     /// Appends the next message's payload to `to` and releases it. Blocks. Returns the payload's length, bytes.
@@ -229,64 +232,18 @@ impl Receiver {
 
     #[inline(always)]
     fn recv_until(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
-        match self.poll_current() {
-            Some(message) => Ok(message),
-            None => self.recv_slowly(deadline),
+        let mut looks = 0;
+        loop {
+            if let Some(message) = self.take_here() {
+                return Ok(message);
+            }
+            self.look_elsewhere(&mut looks, deadline)?;
         }
     }
 
-    #[inline]
-    fn recv_slowly(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
-        if let Some(message) = self.poll_others().map_err(RecvError::Corrupt)? {
-            return Ok(message);
-        }
-        if self.waiter.policy() != Wait::Park {
-            let alone = self.lane_count.get() == 1;
-            for _ in 0..SHORT_SPIN {
-                spin_hint();
-                if let Some(message) = self.poll_current() {
-                    return Ok(message);
-                }
-                if !alone && let Some(message) = self.poll_others().map_err(RecvError::Corrupt)? {
-                    return Ok(message);
-                }
-            }
-        }
-        self.wait(deadline)
-    }
-
-    #[cold]
-    fn wait(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
-        let found = self.waiter.wait(&self.sleeper, deadline, |look| {
-            if look == Look::Beyond {
-                if self.home.as_ref().is_some_and(|home| !home.directory.is_attached()) {
-                    return Some(Err(RecvError::Detached));
-                }
-                // A lane that cannot be mapped now (too many files open, say) is tried again after the next sleep.
-                let _ = self.find_lanes();
-            }
-            match self.poll() {
-                Ok(Some(message)) => Some(Ok(message)),
-                Err(damage) => Some(Err(RecvError::Corrupt(damage))),
-                Ok(None) if look == Look::Quick => None,
-                Ok(None) => self.poll_all().or_else(|| self.is_finished().then_some(Err(RecvError::Closed))),
-            }
-        });
-        found.unwrap_or(Err(RecvError::Timeout))
-    }
-
-    /// The next message, from the lane whose turn it is or from another one.
+    /// The next message of the lane whose turn it is, unless its turn is over. The one place where messages are taken.
     #[inline(always)]
-    fn poll(&self) -> Result<Option<Message<'_>>, Damage> {
-        match self.poll_current() {
-            Some(message) => Ok(Some(message)),
-            None => self.poll_others(),
-        }
-    }
-
-    /// The next message of the lane whose turn it is, unless its turn is over or something unusual is next.
-    #[inline(always)]
-    fn poll_current(&self) -> Option<Message<'_>> {
+    fn take_here(&self) -> Option<Message<'_>> {
         let turn = self.turn.get();
         if turn > 0
             && let Some(lane) = self.lanes[self.current.get()].get()
@@ -299,8 +256,48 @@ impl Receiver {
         None
     }
 
+    /// Gives another lane its turn, looks again for a moment, and in the end waits.
     #[inline(never)]
-    fn poll_others(&self) -> Result<Option<Message<'_>>, Damage> {
+    fn look_elsewhere(&self, looks: &mut u32, deadline: Option<Instant>) -> Result<(), RecvError> {
+        // Where there is one lane, hardly anything else is looked at, so that the next glance at it comes sooner.
+        let glance = self.lane_count.get() == 1 && !looks.is_multiple_of(SHORT_SPIN / 2);
+        if !glance && self.choose().map_err(RecvError::Corrupt)? {
+            return Ok(());
+        }
+        if *looks == SHORT_SPIN || self.waiter.policy() == Wait::Park {
+            return self.wait(deadline);
+        }
+        *looks += 1;
+        spin_hint();
+        Ok(())
+    }
+
+    /// Waits until some lane has something, and gives it its turn.
+    fn wait(&self, deadline: Option<Instant>) -> Result<(), RecvError> {
+        let found = self.waiter.wait(&self.sleeper, deadline, |look| {
+            if look == Look::Beyond {
+                if self.home.as_ref().is_some_and(|home| !home.directory.is_attached()) {
+                    return Some(Err(RecvError::Detached));
+                }
+                // A lane that cannot be mapped now (too many files open, say) is tried again after the next sleep.
+                let _ = self.find_lanes();
+            }
+            match self.choose() {
+                Ok(true) => Some(Ok(())),
+                Err(damage) => Some(Err(RecvError::Corrupt(damage))),
+                Ok(false) if look == Look::Quick => None,
+                Ok(false) => self.choose_among_all().map(|found| found.map_err(RecvError::Corrupt)).or_else(|| {
+                    let closed = self.is_finished();
+                    closed.then_some(Err(RecvError::Closed))
+                }),
+            }
+        });
+        found.unwrap_or(Err(RecvError::Timeout))
+    }
+
+    /// One round over the lanes: gives the first that has something its turn, if one has.
+    #[inline(never)]
+    fn choose(&self) -> Result<bool, Damage> {
         if self.lanes_epoch.load() != self.seen_epoch.get() {
             // As above: what cannot be mapped now is tried again.
             let _ = self.find_lanes();
@@ -309,32 +306,27 @@ impl Receiver {
             return Err(damage);
         }
         let turn_over = self.turn.get() == 0;
-        let found = self.schedule.borrow_mut().next(turn_over, |number| self.take_from(number));
-        let Some((number, found)) = found else { return Ok(None) };
-        self.current.set(number as usize);
-        self.turn.set(QUANTUM);
-        found.map(Some)
+        let found = self.schedule.borrow_mut().next(turn_over, |number| self.has_something(number));
+        found.unwrap_or(Ok(false))
     }
 
-    /// As `poll`, but at every lane; also messages that `try_recv` would find only some calls later.
-    fn poll_all(&self) -> Option<Result<Message<'_>, RecvError>> {
-        if let Some(damage) = self.reports.borrow_mut().pop_front() {
-            return Some(Err(RecvError::Corrupt(damage)));
-        }
+    /// As `choose`, but looks at every lane; also at those that `try_recv` would come to only some calls later.
+    fn choose_among_all(&self) -> Option<Result<(), Damage>> {
         // A drain that was leaked must not keep its lane's releases to itself for ever.
         self.known().for_each(Reader::end_batch);
-        let (_, found) = self.schedule.borrow().lanes().find_map(|number| self.take_from(number))?;
-        Some(found.map_err(RecvError::Corrupt))
+        let found = self.schedule.borrow().lanes().find_map(|number| self.has_something(number))?;
+        Some(found.map(|_| ()))
     }
 
-    fn take_from(&self, number: u32) -> Option<(u32, Result<Message<'_>, Damage>)> {
-        let lane = self.lanes[number as usize].get()?;
-        match lane.look() {
+    /// Gives a lane its turn if it has something.
+    fn has_something(&self, number: u32) -> Option<Result<bool, Damage>> {
+        match self.lanes[number as usize].get()?.look() {
             Ok(None) => None,
-            Err(damage) => Some((number, Err(damage))),
-            Ok(Some(record)) => {
-                lane.take(&record);
-                Some((number, Ok(Message::new(lane, record))))
+            Err(damage) => Some(Err(damage)),
+            Ok(Some(_)) => {
+                self.current.set(number as usize);
+                self.turn.set(QUANTUM);
+                Some(Ok(true))
             }
         }
     }

@@ -201,11 +201,10 @@ impl Window {
         unsafe { self.base.add((position & self.mask) as usize) }
     }
 
-    /// Asks for the cache line at `position` to be made ours. A hint; touches nothing.
+    /// Asks for the cache line at `position`. A hint; touches nothing.
     #[inline(always)]
-    pub(crate) fn prefetch_for_write(&self, position: u64) {
-        // SAFETY: a prefetch neither faults nor changes anything. (The intrinsic for this one becomes a prefetch for
-        // reading unless the target is told of PRFCHW; processors without it take the instruction for a no-op.)
+    pub(crate) fn prefetch(&self, position: u64) {
+        // SAFETY: a prefetch neither faults nor changes anything.
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         unsafe {
             std::arch::asm!("prefetcht0 [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
@@ -213,7 +212,7 @@ impl Window {
         // SAFETY: as above.
         #[cfg(all(target_arch = "aarch64", not(miri)))]
         unsafe {
-            std::arch::asm!("prfm pstl1keep, [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
+            std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
         }
         #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
         let _ = position;
@@ -221,13 +220,13 @@ impl Window {
 
     /// Copies bytes in. `position` is a multiple of 8.
     ///
-    /// # Panics
-    /// When the bytes do not fit before the end of the ring.
+    /// # Safety
+    /// There are at most `until_end(position)` bytes: whoever claimed the room has checked that.
     #[inline(always)]
-    pub(crate) fn copy_in(&self, position: u64, bytes: &[u8]) {
+    pub(crate) unsafe fn copy_in(&self, position: u64, bytes: &[u8]) {
         debug_assert!(self.region.writable && position.is_multiple_of(8));
-        assert!(bytes.len() as u64 <= self.until_end(position));
-        // SAFETY: I8: just checked to fit; the ring's end is a multiple of 8, so rounding up fits too.
+        debug_assert!(bytes.len() as u64 <= self.until_end(position));
+        // SAFETY: I8 and the caller's contract; the ring's end is a multiple of 8, so rounding up fits too.
         unsafe { copy::copy_in(self.at(position), bytes.as_ptr(), bytes.len()) }
     }
 

@@ -153,9 +153,11 @@ impl Window {
         cells[self.index(position)].with_mut(|cell| cell.cast())
     }
 
-    pub(crate) fn prefetch_for_write(&self, _position: u64) {}
+    pub(crate) fn prefetch(&self, _position: u64) {}
 
-    pub(crate) fn copy_in(&self, position: u64, bytes: &[u8]) {
+    /// # Safety
+    /// There are at most `until_end(position)` bytes.
+    pub(crate) unsafe fn copy_in(&self, position: u64, bytes: &[u8]) {
         assert!(bytes.len() as u64 <= self.until_end(position));
         for (i, chunk) in bytes.chunks(8).enumerate() {
             let mut word = [0; 8];
