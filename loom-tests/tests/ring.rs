@@ -4,7 +4,7 @@
 #![cfg(laneway_loom)]
 
 use laneway::layout::{CommitWord, Kind};
-use laneway::model::Queue;
+use laneway::model::{Payload, Queue, Receiver, Sender};
 use loom::thread;
 
 #[test]
@@ -47,14 +47,30 @@ fn the_bytes_of_the_last_lap_are_never_a_record() {
 
 #[test]
 fn what_was_not_given_back_is_not_overwritten() {
-    loom::model(|| {
+    overwrite(|sender| sender, |receiver| receiver.try_recv().into_iter().collect());
+}
+
+#[test]
+fn what_was_not_given_back_with_others_is_not_overwritten() {
+    overwrite(|sender| sender, |receiver| receiver.drain(0));
+}
+
+#[test]
+fn what_was_not_given_back_is_not_overwritten_by_the_next_owner() {
+    overwrite(|(queue, _)| (queue.clone(), queue.sender(0)), |receiver| receiver.try_recv().into_iter().collect());
+}
+
+/// A message of eight words, and one that fits in the ring only when that was given back: behind a pad, in its place.
+fn overwrite(owner: fn((Queue, Sender)) -> (Queue, Sender), receive: fn(&Receiver) -> Vec<Payload>) {
+    loom::model(move || {
         let queue = Queue::new(1, 128);
         let (mut sender, receiver) = (queue.sender(0), queue.receiver());
         assert!(sender.try_send_quietly(&[1; 8]));
-        // A pad, and then the same bytes again.
-        let sending = thread::spawn(move || sender.try_send_quietly(&[2; 7]));
-        assert_eq!(receiver.try_recv(), Some(vec![1; 8]));
+        let sending = thread::spawn(move || owner((queue, sender)).1.try_send_quietly(&[2; 7]));
+        let mut received = receive(&receiver);
         let sent = sending.join().unwrap();
-        assert_eq!(receiver.try_recv(), sent.then(|| vec![2; 7]));
+        received.extend(receiver.try_recv());
+        assert_eq!(received[0], [1; 8]);
+        assert_eq!(received[1..], if sent { vec![[2; 7]] } else { vec![] });
     });
 }
