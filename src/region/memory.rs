@@ -201,18 +201,19 @@ impl Window {
         unsafe { self.base.add((position & self.mask) as usize) }
     }
 
-    /// Asks for the cache line at `position`. A hint; touches nothing.
+    /// Asks for the cache line at `position` to become ours alone. A hint; touches nothing.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, position: u64) {
-        // SAFETY: a prefetch neither faults nor changes anything.
+    pub(crate) fn prefetch_for_write(&self, position: u64) {
+        // SAFETY: a prefetch neither faults nor changes anything. (The intrinsic for this one turns into a prefetch for
+        // reading where the target is not said to have PRFCHW; processors without it take this for a no-op.)
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         unsafe {
-            std::arch::asm!("prefetcht0 [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
+            std::arch::asm!("prefetchw [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
         }
         // SAFETY: as above.
         #[cfg(all(target_arch = "aarch64", not(miri)))]
         unsafe {
-            std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
+            std::arch::asm!("prfm pstl1keep, [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
         }
         #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
         let _ = position;

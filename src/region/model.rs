@@ -153,7 +153,7 @@ impl Window {
         cells[self.index(position)].with_mut(|cell| cell.cast())
     }
 
-    pub(crate) fn prefetch(&self, _position: u64) {}
+    pub(crate) fn prefetch_for_write(&self, _position: u64) {}
 
     /// # Safety
     /// There are at most `until_end(position)` bytes.
