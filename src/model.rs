@@ -221,8 +221,9 @@ impl Receiver {
         })
     }
 
-    /// As [`try_recv`](Self::try_recv), but the releases of this lane are collected and published at the end.
+    /// Everything that was committed to a lane before the call; the releases are collected and published at the end.
     pub fn drain(&self, lane: usize) -> Vec<Payload> {
+        self.sleeper.heavy_fence();
         let lane = &self.lanes[lane];
         lane.begin_batch();
         let drained = std::iter::from_fn(|| take(lane)).map(|(record, payload)| {

@@ -1,9 +1,11 @@
-//! Bells: who sleeps is woken.
+//! Bells: who sleeps is woken, and who drains misses nothing.
 //!
 //! There is no clock: a wake-up that is lost leaves the sleeper sleeping, and loom reports a deadlock.
 #![cfg(laneway_loom)]
 
 use laneway::model::Queue;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use loom_tests::check_within;
 
@@ -104,5 +106,26 @@ fn the_end_wakes_the_receiver_after_the_last_message() {
         assert_eq!(receiver.recv(), Some(vec![7]));
         assert_eq!(receiver.recv(), None);
         closing.join().unwrap();
+    });
+}
+
+#[test]
+fn a_drain_holds_what_was_sent_before_it() {
+    loom::model(|| {
+        let queue = Queue::new(1, 64);
+        let (mut sender, receiver) = (queue.sender(0), queue.receiver());
+        // Relaxed: a message from the sender to the receiver that orders nothing.
+        let returned = Arc::new(AtomicBool::new(false));
+        let sending = thread::spawn({
+            let returned = Arc::clone(&returned);
+            move || {
+                sender.send(&[7]);
+                returned.store(true, Ordering::Relaxed);
+            }
+        });
+        let must_be_there = returned.load(Ordering::Relaxed);
+        let drained = receiver.drain(0);
+        assert!(drained == [[7]] || drained.is_empty() && !must_be_there);
+        sending.join().unwrap();
     });
 }
