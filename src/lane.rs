@@ -196,9 +196,11 @@ impl Writer {
         self.full_events.store(self.full_events.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// The damage for which the receiver retired this lane.
+    /// The damage for which this lane is worth nothing any more.
     pub(crate) fn poisoned(&self) -> Option<Damage> {
-        self.memory.damage_on_record()
+        let truncated = Broken { fault: Fault::Truncated, position: self.ring.write_pos(), found: 0 };
+        let lost = self.memory.lane.was_truncated() || self.memory.receiver.was_truncated();
+        self.memory.damage_on_record().or(lost.then(|| self.memory.damage(truncated)))
     }
 
     /// Whether no receiver will ever come again.
@@ -296,6 +298,10 @@ impl Reader {
         loop {
             match self.ring.look() {
                 Ok(Some(record)) if record.kind == Kind::Data => return Ok(Some(record)),
+                // A page that was lost reads as nothing, for ever.
+                Ok(None) if self.memory.lane.was_truncated() && self.damage.get().is_none() => {
+                    return Err(self.condemn(Fault::Truncated));
+                }
                 Ok(None) => return Ok(None),
                 Ok(Some(pad)) => {
                     self.ring.pass(&pad);

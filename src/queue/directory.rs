@@ -45,6 +45,14 @@ pub(crate) struct Directory {
     uid: u32,
     header: Header,
     fence_mode: FenceMode,
+    opening: Opening,
+}
+
+/// What opening accepts, and what it installs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) any_filesystem: bool,
+    pub(super) sigbus_guard: bool,
 }
 
 impl std::fmt::Debug for Directory {
@@ -93,15 +101,15 @@ fn split(path: &Path) -> Result<(PathBuf, String), Cause> {
 }
 
 /// Creates a queue's directory with every file but the lanes, and then gives it its name.
-pub(super) fn create(path: &Path, limits: &Header, any_filesystem: bool) -> Result<(), Error> {
-    build(path, limits, any_filesystem).map_err(|cause| Error::new("create", path, cause))
+pub(super) fn create(path: &Path, limits: &Header, opening: Opening) -> Result<(), Error> {
+    build(path, limits, opening).map_err(|cause| Error::new("create", path, cause))
 }
 
-fn build(path: &Path, limits: &Header, any_filesystem: bool) -> Result<(), Cause> {
+fn build(path: &Path, limits: &Header, opening: Opening) -> Result<(), Cause> {
     let (parent, name) = split(path)?;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(|error| io("", error))?;
     let parent = Dir::open(&parent).map_err(|error| io("", error))?;
-    check_filesystem(&parent, any_filesystem)?;
+    check_filesystem(&parent, opening.any_filesystem)?;
     if parent.has(&name) {
         return Err(Cause::AlreadyExists);
     }
@@ -234,11 +242,11 @@ fn untrusted(file: &str, what: &str) -> Cause {
 
 impl Directory {
     /// Opens and checks a queue.
-    pub(super) fn open(path: &Path, any_filesystem: bool) -> Result<Directory, Error> {
-        Self::check(path, any_filesystem).map_err(|cause| Error::new("open", path, cause))
+    pub(super) fn open(path: &Path, opening: Opening) -> Result<Directory, Error> {
+        Self::check(path, opening).map_err(|cause| Error::new("open", path, cause))
     }
 
-    fn check(path: &Path, any_filesystem: bool) -> Result<Directory, Cause> {
+    fn check(path: &Path, opening: Opening) -> Result<Directory, Cause> {
         let (parent, name) = split(path)?;
         let missing = |error: io::Error| match error.kind() {
             ErrorKind::NotFound => Cause::NotFound,
@@ -255,10 +263,10 @@ impl Directory {
             let mode = stat.st_mode & 0o7777;
             return Err(untrusted("", &format!("its mode {mode:04o} lets others write in it")));
         }
-        check_filesystem(&dir, any_filesystem)?;
+        check_filesystem(&dir, opening.any_filesystem)?;
         let (_, header) = open_checked(&dir, QUEUE, stat.st_uid, false)?;
         let fence_mode = check_identity(&header)?;
-        let directory = Directory { path: path.to_owned(), dir, uid: stat.st_uid, header, fence_mode };
+        let directory = Directory { path: path.to_owned(), dir, uid: stat.st_uid, header, fence_mode, opening };
         // They are mapped when they are needed; whether they are sound is asked now.
         directory.open_part(BELL, FileKind::Bell, 0, false)?;
         directory.open_part(RECEIVER, FileKind::Receiver, 0, false)?;
@@ -392,7 +400,8 @@ impl Directory {
 
     fn map(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<Arc<Region>, Cause> {
         let file = self.open_part(name, kind, lane, writable)?;
-        Region::map(&file, self.header.file_len(kind) as usize, writable).map_err(|error| io(name, error))
+        Region::map(&file, self.header.file_len(kind) as usize, writable, self.opening.sigbus_guard)
+            .map_err(|error| io(name, error))
     }
 
     /// Opens one of the queue's files and compares its header with the queue's, field by field.

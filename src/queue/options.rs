@@ -1,7 +1,7 @@
 //! Limits of a queue, and the three ways to get one.
 
 use super::Queue;
-use super::directory::{self, Directory};
+use super::directory::{self, Directory, Opening};
 use crate::error::{Cause, Error};
 use crate::layout::{self, FenceMode, Header};
 use std::path::Path;
@@ -21,12 +21,17 @@ pub struct Options {
     capacity: u64,
     max_lanes: u32,
     max_message: Option<u64>,
-    pub(super) any_filesystem: bool,
+    opening: Opening,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { capacity: 256 << 10, max_lanes: 64, max_message: None, any_filesystem: false }
+        Options {
+            capacity: 256 << 10,
+            max_lanes: 64,
+            max_message: None,
+            opening: Opening { any_filesystem: false, sigbus_guard: true },
+        }
     }
 }
 
@@ -55,7 +60,15 @@ impl Options {
     /// Accept file systems that are not known to carry shared memory. The risk is yours: mappings may not be coherent
     /// and space may not be reservable.
     pub fn any_filesystem(mut self, accept: bool) -> Options {
-        self.any_filesystem = accept;
+        self.opening.any_filesystem = accept;
+        self
+    }
+
+    /// Whether a file that somebody truncates while it is mapped damages its lane only, instead of ending the process with
+    /// SIGBUS. Default: yes. It takes a handler for SIGBUS, installed once; signals that are not about a queue's memory
+    /// are passed on to what was installed before.
+    pub fn sigbus_guard(mut self, install: bool) -> Options {
+        self.opening.sigbus_guard = install;
         self
     }
 
@@ -65,13 +78,13 @@ impl Options {
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Queue, Error> {
         let path = path.as_ref();
         let header = self.header().map_err(|cause| Error::new("create", path, cause))?;
-        directory::create(path, &header, self.any_filesystem)?;
-        Ok(Queue { directory: Arc::new(Directory::open(path, self.any_filesystem)?) })
+        directory::create(path, &header, self.opening)?;
+        Ok(Queue { directory: Arc::new(Directory::open(path, self.opening)?) })
     }
 
     /// Opens an existing queue, after checking who owns it and that each file is what it should be.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Queue, Error> {
-        Ok(Queue { directory: Arc::new(Directory::open(path.as_ref(), self.any_filesystem)?) })
+        Ok(Queue { directory: Arc::new(Directory::open(path.as_ref(), self.opening)?) })
     }
 
     /// Opens the queue at `path`, or creates it when there is nothing there.
@@ -134,7 +147,7 @@ impl Options {
             capacity: header.ring_capacity,
             max_lanes: header.max_lanes,
             max_message: Some(header.max_message.into()),
-            any_filesystem: false,
+            ..Options::default()
         };
         made.header().map(|_| ())
     }

@@ -3,6 +3,7 @@
 
 use super::copy;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire};
+use crate::sys::sigbus::Guard;
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
@@ -14,6 +15,8 @@ pub(crate) struct Region {
     base: *mut u8,
     len: usize,
     writable: bool,
+    /// Declared before the memory, so that it is dropped before.
+    guard: Option<Guard>,
     _memory: Memory,
 }
 
@@ -34,13 +37,21 @@ unsafe impl Sync for Region {}
 impl Region {
     /// Maps the first `len` bytes of `file`, which must be at least that long and stay so.
     ///
-    /// A forked child does not inherit the mapping: two writers of one lane would follow.
-    pub(crate) fn map(file: &File, len: usize, writable: bool) -> io::Result<Arc<Region>> {
+    /// A forked child does not inherit the mapping: two writers of one lane would follow. With `guarded`, pages that the
+    /// file loses later read as zero instead of ending the process; see [`was_truncated`](Self::was_truncated).
+    pub(crate) fn map(file: &File, len: usize, writable: bool, guarded: bool) -> io::Result<Arc<Region>> {
         let mut options = MmapOptions::new();
         options.len(len);
         let map = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
         map.advise(Advice::DontFork)?;
-        Ok(Arc::new(Region { base: map.as_mut_ptr(), len, writable, _memory: Memory::File(map) }))
+        let guard = guarded.then(|| Guard::new(map.as_ptr(), len)).flatten();
+        Ok(Arc::new(Region { base: map.as_mut_ptr(), len, writable, guard, _memory: Memory::File(map) }))
+    }
+
+    /// Whether a page of the file was found missing.
+    #[inline(always)]
+    pub(crate) fn was_truncated(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::was_hit)
     }
 
     /// Zeroed memory of this process alone, for threads.
@@ -50,14 +61,14 @@ impl Region {
         }
         let mut map = MmapOptions::new().len(len).map_anon()?;
         let base = map.as_mut_ptr();
-        Ok(Arc::new(Region { base, len, writable: true, _memory: Memory::Anonymous(map) }))
+        Ok(Arc::new(Region { base, len, writable: true, guard: None, _memory: Memory::Anonymous(map) }))
     }
 
     /// Zeroed memory on the heap: for Miri, and for copies of queues that are to be examined.
     pub(crate) fn heap(len: usize) -> Arc<Region> {
         let mut words: Vec<AtomicU64> = (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
         let base = words.as_mut_ptr().cast();
-        Arc::new(Region { base, len, writable: true, _memory: Memory::Heap(words) })
+        Arc::new(Region { base, len, writable: true, guard: None, _memory: Memory::Heap(words) })
     }
 
     /// A word that this process may write.

@@ -49,6 +49,10 @@ impl Region {
         })
     }
 
+    pub(crate) fn was_truncated(&self) -> bool {
+        false
+    }
+
     pub(crate) fn own<T: Word>(self: &Arc<Self>, offset: usize) -> Own<T> {
         Own(self.peer(offset))
     }

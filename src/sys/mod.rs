@@ -12,6 +12,8 @@ pub(crate) mod futex;
 pub(crate) mod host;
 #[cfg(not(laneway_loom))]
 pub(crate) mod lock;
+#[cfg(not(laneway_loom))]
+pub(crate) mod sigbus;
 
 #[cfg(laneway_loom)]
 mod model;
