@@ -107,7 +107,7 @@ impl Writer {
         if let Some(damage) = memory.damage_on_record() {
             return Err(damage);
         }
-        let ring = ring::Writer::resume(
+        let (ring, beyond_hint) = ring::Writer::resume(
             lane.window(layout::RING, memory.capacity),
             memory.max_message,
             start,
@@ -132,7 +132,7 @@ impl Writer {
             ring,
             hint,
             // ORDERING(takeover): as above.
-            sent_count: sent.load(Ordering::Relaxed),
+            sent_count: sent.load(Ordering::Relaxed) + beyond_hint,
             sent,
             closed_at: lane.own(layout::lane::CLOSED_AT),
             full_events: lane.own(layout::lane::FULL_EVENTS),

@@ -112,7 +112,7 @@ impl Queue {
             memory.receiver.peer(layout::slot_offset(lane, 0) + layout::slot::READ_POS),
             memory.lane.own(layout::lane::ACCEPTED),
         );
-        DoomedSender { ring: ring.expect("the lane is sound"), claim: None }
+        DoomedSender { ring: ring.expect("the lane is sound").0, claim: None }
     }
 
     /// A receiver that is going to be killed in the middle of what it does: no ring.

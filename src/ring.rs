@@ -124,14 +124,15 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Takes over at `start`, a record's boundary at or below the last writer's position, after the records that are
-    /// committed there (I2). The caller holds the lane's lock, so nobody else writes.
+    /// committed there (I2), and says how many messages those were. The caller holds the lane's lock, so nobody else
+    /// writes.
     pub(crate) fn resume(
         window: Window,
         max_len: u32,
         start: u64,
         read_pos: Peer<AtomicU64>,
         accepted: Own<AtomicU64>,
-    ) -> Result<Writer, Broken> {
+    ) -> Result<(Writer, u64), Broken> {
         // ORDERING(reclaim): what the reader released may be overwritten.
         let read = read_pos.load_acquire();
         let mut write_pos = start.max(read);
@@ -139,7 +140,9 @@ impl Writer {
             return Err(Broken { fault: Fault::ReadPosition, position: start, found: read });
         }
         let limit = read + window.capacity();
+        let mut messages = 0;
         while let Some(record) = inspect(&window, write_pos, max_len)? {
+            messages += u64::from(record.kind == Kind::Data);
             write_pos = record.next;
             if write_pos >= limit {
                 return Err(Broken { fault: Fault::Length, position: record.position, found: write_pos });
@@ -149,7 +152,7 @@ impl Writer {
         let mut writer = Writer { window, max_len, write_pos, read_copy: read, lap, limit: 0, read_pos, accepted };
         writer.accept(read);
         writer.set_limit();
-        Ok(writer)
+        Ok((writer, messages))
     }
 
     /// Where the next record will start.

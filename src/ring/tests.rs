@@ -42,7 +42,7 @@ impl Lane {
     }
 
     fn try_writer(&self, start: u64) -> Result<Writer, Broken> {
-        Writer::resume(self.window(), MAX, start, self.words.peer(0), self.words.own(64))
+        Ok(Writer::resume(self.window(), MAX, start, self.words.peer(0), self.words.own(64))?.0)
     }
 
     fn writer(&self) -> Writer {
