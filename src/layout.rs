@@ -243,7 +243,7 @@ impl CommitWord {
 
     /// The payload's length, bytes, as claimed.
     #[inline(always)]
-    pub fn len(self) -> u32 {
+    pub fn payload_len(self) -> u32 {
         self.0 as u32
     }
 
@@ -333,7 +333,7 @@ mod tests {
             for len in [0, 1, 48, u32::MAX] {
                 let word = CommitWord::new(Kind::Data, len, position, 4096);
                 assert_ne!(word.0, CommitWord::NOTHING);
-                assert_eq!((word.len(), word.kind(), word.flags()), (len, Kind::Data as u8, 0));
+                assert_eq!((word.payload_len(), word.kind(), word.flags()), (len, Kind::Data as u8, 0));
                 assert!(word.belongs_to(position, 4096));
                 assert!(!word.belongs_to(position ^ 4096, 4096), "the next lap's check differs");
             }

@@ -98,7 +98,7 @@ fn inspect_other(commit: CommitWord, position: u64, window: &Window) -> Result<O
         broken(Fault::Check)
     } else if commit.flags() != 0 {
         broken(Fault::Flags)
-    } else if commit.kind() == Kind::Pad as u8 && commit.len() == 0 {
+    } else if commit.kind() == Kind::Pad as u8 && commit.payload_len() == 0 {
         Ok(Some(Record { position, next: position + window.until_end(position), len: 0, kind: Kind::Pad }))
     } else if commit.kind() == Kind::Data as u8 || commit.kind() == Kind::Pad as u8 {
         broken(Fault::Length)

@@ -68,7 +68,9 @@ fn write_the_golden_queue() {
     let _ = fs::remove_dir_all(golden());
     let queue = Queue::options().capacity(4096).max_lanes(2).max_message(1000).create(golden()).unwrap();
     let mut sender = queue.sender().unwrap();
-    MESSAGES.iter().for_each(|message| drop(sender.send(message).map(|_| ()).unwrap()));
+    for message in MESSAGES {
+        sender.send(message).unwrap();
+    }
     queue.receiver().unwrap().recv().unwrap().release();
     give_boot(&golden(), [0; 16]);
 }

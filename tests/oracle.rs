@@ -132,8 +132,8 @@ impl Lane {
         // A pad between released messages was passed on the way to the later one.
         let passed = self.entries.iter().rposition(|entry| entry.released && entry.bytes.is_some()).unwrap_or(0);
         self.entries.iter_mut().take(passed).filter(|entry| entry.bytes.is_none()).for_each(|pad| pad.released = true);
-        while let Some(entry) = self.entries.pop_front_if(|entry| entry.released) {
-            self.read_pos = entry.next;
+        while self.entries.front().is_some_and(|entry| entry.released) {
+            self.read_pos = self.entries.pop_front().expect("it was there").next;
         }
         self.cursor = self.cursor.max(self.read_pos);
     }
