@@ -4,7 +4,7 @@
 //! A child is a test named `child`, ignored in an ordinary run, that a parent starts by [`Role::start`] and that asks
 //! [`role`] what it is to do. The two talk in lines.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-#![expect(unsafe_code, reason = "an alarm that ends a child which hangs")]
+#![expect(unsafe_code, reason = "signals")]
 
 use laneway::{Queue, layout};
 use std::fs::{File, OpenOptions};
@@ -16,24 +16,24 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// Nothing in these tests takes this long; what does has hung.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// An empty directory in memory where there is one.
-pub fn scratch() -> TempDir {
+pub(crate) fn scratch() -> TempDir {
     let shm = Path::new("/dev/shm");
     if shm.is_dir() { tempfile::tempdir_in(shm).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 /// A queue with small rings, so that they wrap often.
-pub fn small_queue(dir: &TempDir, lanes: u32) -> Queue {
+pub(crate) fn small_queue(dir: &TempDir, lanes: u32) -> Queue {
     Queue::options().capacity(4096).max_lanes(lanes).create(dir.path().join("queue")).unwrap()
 }
 
 /// A small generator of numbers (SplitMix64), the same on every run.
-pub struct Rng(pub u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -41,13 +41,13 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }
 
 /// Message `number` of sender `sender`: both, and then bytes that follow from them. At least 16 bytes.
-pub fn payload(sender: u64, number: u64, len: usize) -> Vec<u8> {
+pub(crate) fn payload(sender: u64, number: u64, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len.max(16));
     bytes.extend(sender.to_le_bytes());
     bytes.extend(number.to_le_bytes());
@@ -59,13 +59,13 @@ pub fn payload(sender: u64, number: u64, len: usize) -> Vec<u8> {
 }
 
 /// A length that follows from who sends what, so that a message of the wrong length shows.
-pub fn length(sender: u64, number: u64, max: u64) -> usize {
+pub(crate) fn length(sender: u64, number: u64, max: u64) -> usize {
     (16 + Rng(sender.wrapping_mul(1_000_003) ^ number).below(max - 15)) as usize
 }
 
 /// Sender and number of a message, after checking every byte of it.
 #[track_caller]
-pub fn check(bytes: &[u8]) -> (u64, u64) {
+pub(crate) fn check(bytes: &[u8]) -> (u64, u64) {
     assert!(bytes.len() >= 16, "a message of {} bytes is none of ours", bytes.len());
     let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     let (sender, number) = (word(0), word(8));
@@ -74,28 +74,28 @@ pub fn check(bytes: &[u8]) -> (u64, u64) {
 }
 
 /// The offset of a lane's slot in `receiver`.
-pub fn slot(lane: u32) -> usize {
+pub(crate) fn slot(lane: u32) -> usize {
     layout::slot_offset(lane as usize, 0)
 }
 
-pub fn peek(file: impl AsRef<Path>, offset: usize) -> u64 {
+pub(crate) fn peek(file: impl AsRef<Path>, offset: usize) -> u64 {
     let mut word = [0; 8];
     File::open(file).unwrap().read_exact_at(&mut word, offset as u64).unwrap();
     u64::from_ne_bytes(word)
 }
 
-pub fn poke(file: impl AsRef<Path>, offset: usize, bytes: &[u8]) {
+pub(crate) fn poke(file: impl AsRef<Path>, offset: usize, bytes: &[u8]) {
     OpenOptions::new().write(true).open(file).unwrap().write_all_at(bytes, offset as u64).unwrap();
 }
 
 /// How a child process is to be started.
-pub struct Role {
+pub(crate) struct Role {
     command: Command,
 }
 
 impl Role {
     /// A child with the role `name`, for the queue at `queue`.
-    pub fn new(name: &str, queue: &Path) -> Role {
+    pub(crate) fn new(name: &str, queue: &Path) -> Role {
         let mut command = Command::new(std::env::current_exe().unwrap());
         // One test thread is the main one: the child is a process with a single thread.
         command.args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"]);
@@ -104,16 +104,16 @@ impl Role {
     }
 
     /// A number that the child finds by [`Part::number`].
-    pub fn with(mut self, key: &str, value: u64) -> Role {
+    pub(crate) fn with(mut self, key: &str, value: u64) -> Role {
         self.command.env(format!("LANEWAY_TEST_{key}"), value.to_string());
         self
     }
 
-    pub fn command(&mut self) -> &mut Command {
+    pub(crate) fn command(&mut self) -> &mut Command {
         &mut self.command
     }
 
-    pub fn start(mut self) -> Peer {
+    pub(crate) fn start(mut self) -> Peer {
         let mut child = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Peer { child, input, output }
@@ -121,7 +121,7 @@ impl Role {
 }
 
 /// A child process, from its parent's side. Killed when it is dropped.
-pub struct Peer {
+pub(crate) struct Peer {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -129,7 +129,7 @@ pub struct Peer {
 
 impl Peer {
     /// The next line that the child has said; none when it is gone.
-    pub fn hear(&mut self) -> Option<String> {
+    pub(crate) fn hear(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
             if self.output.read_line(&mut line).unwrap() == 0 {
@@ -144,32 +144,34 @@ impl Peer {
 
     /// Waits until the child has said this.
     #[track_caller]
-    pub fn expect(&mut self, what: &str) {
+    pub(crate) fn expect(&mut self, what: &str) {
         assert_eq!(self.hear().as_deref(), Some(what));
     }
 
     /// Lets a child go on that [`Part::pause`]d.
-    pub fn go(&mut self) {
+    pub(crate) fn go(&mut self) {
         self.input.as_mut().unwrap().write_all(b"go\n").unwrap();
     }
 
-    pub fn pid(&self) -> i32 {
-        self.child.id() as i32
+    /// Sends a signal, and does not wait for what comes of it.
+    pub(crate) fn signal(&self, signal: i32) {
+        // SAFETY: kill takes numbers; the process has not been waited for, so the number is still its own.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
     }
 
     /// SIGKILL, and waits until the kernel has cleared the process away.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Waits for the child, and says whether it came to a good end.
-    pub fn succeeded(&mut self) -> bool {
+    pub(crate) fn succeeded(&mut self) -> bool {
         self.input = None;
         self.child.wait().unwrap().success()
     }
 
-    pub fn wait(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         self.input = None;
         self.child.wait().unwrap()
     }
@@ -183,13 +185,13 @@ impl Drop for Peer {
 }
 
 /// What a child process is to do.
-pub struct Part {
-    pub name: String,
-    pub queue: PathBuf,
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) queue: PathBuf,
 }
 
 /// The part that this process has; none when nobody started it as a child.
-pub fn role() -> Option<Part> {
+pub(crate) fn role() -> Option<Part> {
     let name = std::env::var("LANEWAY_TEST_ROLE").ok()?;
     let queue = std::env::var_os("LANEWAY_TEST_QUEUE")?.into();
     // SAFETY: alarm takes a number; its signal ends this process, which would otherwise outlive a parent that failed.
@@ -198,22 +200,22 @@ pub fn role() -> Option<Part> {
 }
 
 impl Part {
-    pub fn number(&self, key: &str) -> u64 {
+    pub(crate) fn number(&self, key: &str) -> u64 {
         std::env::var(format!("LANEWAY_TEST_{key}")).unwrap().parse().unwrap()
     }
 
-    pub fn open(&self) -> Queue {
+    pub(crate) fn open(&self) -> Queue {
         Queue::open(&self.queue).unwrap()
     }
 
-    pub fn say(&self, what: &str) {
+    pub(crate) fn say(&self, what: &str) {
         let mut out = std::io::stdout().lock();
         out.write_all(format!("@{what}\n").as_bytes()).unwrap();
         out.flush().unwrap();
     }
 
     /// Waits until the parent says so; ends the process when the parent is gone.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         let mut line = String::new();
         if std::io::stdin().read_line(&mut line).unwrap_or(0) == 0 {
             std::process::exit(3);
