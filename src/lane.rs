@@ -292,6 +292,12 @@ impl Reader {
         self.ring.message()
     }
 
+    /// Whether there is anything where the next record is looked for.
+    #[inline(always)]
+    pub(crate) fn has_word(&self) -> bool {
+        self.ring.has_word()
+    }
+
     /// The next message, if there is one; it stays next until [`take`](Self::take). Passes pads. Damage is reported
     /// once, and poisons the lane.
     pub(crate) fn look(&self) -> Result<Option<Record>, Damage> {

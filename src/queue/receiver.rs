@@ -259,16 +259,22 @@ impl Receiver {
     /// Gives another lane its turn, looks again for a moment, and in the end waits.
     #[inline(never)]
     fn look_elsewhere(&self, looks: &mut u32, deadline: Option<Instant>) -> Result<(), RecvError> {
-        // Where there is one lane, hardly anything else is looked at, so that the next glance at it comes sooner.
-        let glance = self.lane_count.get() == 1 && !looks.is_multiple_of(SHORT_SPIN / 2);
-        if !glance && self.choose().map_err(RecvError::Corrupt)? {
+        if self.choose().map_err(RecvError::Corrupt)? {
             return Ok(());
         }
-        if *looks == SHORT_SPIN || self.waiter.policy() == Wait::Park {
+        if *looks >= SHORT_SPIN || self.waiter.policy() == Wait::Park {
             return self.wait(deadline);
         }
-        *looks += 1;
-        spin_hint();
+        // Where there is one lane, look at nothing else for a while: the next glance comes the sooner.
+        let glances = if self.lane_count.get() == 1 { SHORT_SPIN / 2 } else { 1 };
+        *looks += glances;
+        let lane = self.lanes[self.current.get()].get();
+        for _ in 0..glances {
+            spin_hint();
+            if lane.is_some_and(Reader::has_word) {
+                break;
+            }
+        }
         Ok(())
     }
 
