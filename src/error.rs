@@ -48,6 +48,8 @@ pub enum Cause {
     },
     /// The files were written by another version of the format.
     Version {
+        /// The file's name inside the queue's directory.
+        file: String,
         /// The version in the file.
         found: u32,
         /// The version this library reads and writes.
@@ -133,8 +135,8 @@ impl fmt::Display for Cause {
             Cause::Damaged { file, field, found, expected } => {
                 write!(f, "its file `{file}` is damaged or not a queue's: {field} is {found}, expected {expected}")
             }
-            Cause::Version { found, supported } => {
-                write!(f, "its files have format version {found}, and this library supports version {supported}")
+            Cause::Version { file, found, supported } => {
+                write!(f, "its file `{file}` has format version {found}, and this library reads version {supported}")
             }
             Cause::OtherBoot => write!(f, "it is left over from before the last boot; remove it and create it again"),
             Cause::Untrusted { file, what } if file.is_empty() => {

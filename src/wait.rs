@@ -96,8 +96,9 @@ impl Waiter {
         deadline: Option<Instant>,
         mut look: impl FnMut(Look) -> Option<T>,
     ) -> Option<T> {
+        let mut worth_spinning = true;
         loop {
-            if let Some(found) = self.spin(deadline, &mut look) {
+            if worth_spinning && let Some(found) = self.spin(deadline, &mut look) {
                 return Some(found);
             }
             let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
@@ -110,6 +111,8 @@ impl Waiter {
                 found.is_some()
             });
             self.learn(slept);
+            // Whoever slept that long is idle, and what comes next is likely to be far away too.
+            worth_spinning = slept != Slept::Expired || self.policy.get() == Wait::Spin;
             if slept == Slept::Expired {
                 found = look(Look::Beyond);
             }

@@ -461,7 +461,7 @@ fn open_checked(dir: &Dir, name: &str, uid: u32, writable: bool) -> Result<(File
         return Err(damaged(name, "the magic number", format!("{:#018x}", header.magic), expected));
     }
     if header.version != layout::VERSION {
-        return Err(Cause::Version { found: header.version, supported: layout::VERSION });
+        return Err(Cause::Version { file: name.to_owned(), found: header.version, supported: layout::VERSION });
     }
     let sealed = header.sealed();
     if header.checksum != sealed.checksum {
