@@ -268,6 +268,7 @@ impl Directory {
         let fence_mode = check_identity(&header)?;
         let directory = Directory { path: path.to_owned(), dir, uid: stat.st_uid, header, fence_mode, opening };
         // They are mapped when they are needed; whether they are sound is asked now.
+        directory.open_part(QUEUE, FileKind::Queue, 0, false)?;
         directory.open_part(BELL, FileKind::Bell, 0, false)?;
         directory.open_part(RECEIVER, FileKind::Receiver, 0, false)?;
         Ok(directory)
@@ -499,10 +500,24 @@ fn check_identity(header: &Header) -> Result<FenceMode, Cause> {
     if header.features != 0 {
         return Err(wrong("features", header.features, "0: this library knows none"));
     }
-    if header.trust != 0 || header.outcome_slots != 0 || header.overflow_limit != 0 || header.priority != 0 {
-        return Err(wrong("a reserved field", 1, "0"));
+    let reserved: [(&'static str, u64); 5] = [
+        ("overflow_limit", header.overflow_limit),
+        ("trust", header.trust.into()),
+        ("priority", header.priority.into()),
+        ("outcome_slots", header.outcome_slots.into()),
+        ("reserved", header.reserved),
+    ];
+    if let Some((field, found)) = reserved.into_iter().find(|(_, found)| *found != 0) {
+        return Err(wrong(field, found, "0"));
     }
-    Options::are_limits_of(header)?;
+    if header.segment_slots != layout::SEGMENT_SLOTS {
+        return Err(wrong("segment_slots", header.segment_slots.into(), &layout::SEGMENT_SLOTS.to_string()));
+    }
+    Options::are_limits_of(header).map_err(|cause| match cause {
+        Cause::Option { option: "capacity", value, rule } => wrong("ring_capacity", value, rule),
+        Cause::Option { option, value, rule } => wrong(option, value, rule),
+        other => other,
+    })?;
     match header.fence_mode {
         mode if mode == FenceMode::Symmetric as u32 => Ok(FenceMode::Symmetric),
         mode if mode == FenceMode::Asymmetric as u32 => Ok(FenceMode::Asymmetric),
@@ -512,21 +527,27 @@ fn check_identity(header: &Header) -> Result<FenceMode, Cause> {
 
 /// The first field in which a file's header differs from what it should be.
 fn difference(name: &str, found: &Header, expected: &Header) -> Cause {
-    let fields: [(&'static str, u128, u128); 8] = [
+    let fields: [(&'static str, u128, u128); 16] = [
         ("kind", found.kind.into(), expected.kind.into()),
         ("queue_id", u128::from_be_bytes(found.queue_id), u128::from_be_bytes(expected.queue_id)),
         ("boot_id", u128::from_be_bytes(found.boot_id), u128::from_be_bytes(expected.boot_id)),
         ("ring_capacity", found.ring_capacity.into(), expected.ring_capacity.into()),
+        ("overflow_limit", found.overflow_limit.into(), expected.overflow_limit.into()),
         ("max_message", found.max_message.into(), expected.max_message.into()),
         ("max_lanes", found.max_lanes.into(), expected.max_lanes.into()),
         ("fence_mode", found.fence_mode.into(), expected.fence_mode.into()),
+        ("trust", found.trust.into(), expected.trust.into()),
         ("lane", found.lane.into(), expected.lane.into()),
+        ("priority", found.priority.into(), expected.priority.into()),
+        ("outcome_slots", found.outcome_slots.into(), expected.outcome_slots.into()),
+        ("segment_slots", found.segment_slots.into(), expected.segment_slots.into()),
+        ("created_ns", found.created_ns.into(), expected.created_ns.into()),
+        ("features", found.features.into(), expected.features.into()),
+        ("reserved", found.reserved.into(), expected.reserved.into()),
     ];
-    let (field, found, expected) = fields.into_iter().find(|(_, found, expected)| found != expected).unwrap_or((
-        "a header field",
-        found.checksum.into(),
-        expected.checksum.into(),
-    ));
+    // Magic number, version and checksum were right, or we would not be here.
+    let differs = fields.into_iter().find(|(_, found, expected)| found != expected);
+    let (field, found, expected) = differs.unwrap_or(("checksum", found.checksum.into(), expected.checksum.into()));
     damaged(name, field, format!("{found:#x}"), format!("{expected:#x}"))
 }
 
