@@ -132,7 +132,7 @@ impl Writer {
             ring,
             hint,
             // ORDERING(takeover): as above.
-            sent_count: sent.load(Ordering::Relaxed) + beyond_hint,
+            sent_count: sent.load(Ordering::Relaxed).wrapping_add(beyond_hint),
             sent,
             closed_at: lane.own(layout::lane::CLOSED_AT),
             full_events: lane.own(layout::lane::FULL_EVENTS),
@@ -172,7 +172,7 @@ impl Writer {
     #[inline(always)]
     pub(crate) fn commit(&mut self, claim: Claim) -> u64 {
         self.ring.commit(claim);
-        self.sent_count += 1;
+        self.sent_count = self.sent_count.wrapping_add(1);
         self.leave_hint();
         claim.position
     }
@@ -193,7 +193,7 @@ impl Writer {
     /// Counts one occasion at which a message found no room.
     pub(crate) fn count_full(&self) {
         // ORDERING(hint): a counter of this process alone.
-        self.full_events.store(self.full_events.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.full_events.store(self.full_events.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     /// The damage for which this lane is worth nothing any more.
@@ -459,9 +459,11 @@ impl View {
 
     pub(crate) fn glance(&self) -> Glance {
         let read_pos = self.read_pos.load();
+        // A ring holds no more than its bytes, whatever its words say.
+        let most = read_pos.saturating_add(self.memory.capacity);
         Glance {
             // A hint lags behind by a message at most while its sender lives, and for good when it died.
-            write_pos: self.hint.load().max(read_pos),
+            write_pos: self.hint.load().clamp(read_pos, most),
             read_pos,
             sent: self.sent.load(),
             received: self.received.load(),
@@ -477,6 +479,9 @@ impl View {
     /// The copy is worth something only if the sender had not given those bytes up by then; when it had, the error is
     /// the position that it had accepted, below which everything may have been overwritten.
     pub(crate) fn copy(&self, position: u64) -> Result<Option<(Record, Vec<u8>)>, Lapped> {
+        if !ring::is_position(position) {
+            return Err(Lapped::Damaged);
+        }
         let window = self.memory.lane.window(layout::RING, self.memory.capacity);
         let found = ring::inspect(&window, position, self.memory.max_message);
         let copied = match found {

@@ -188,6 +188,9 @@ pub mod lane {
 /// Where a lane's ring starts.
 pub const RING: usize = 4096;
 
+/// Positions stay below this: one that does not is a lie, and with all that do the sums of this format cannot overflow.
+pub const POSITION_LIMIT: u64 = u64::MAX - (1 << 32);
+
 /// Entries that a lane's segment table has room for.
 pub const SEGMENT_SLOTS: u32 = 64;
 
@@ -281,6 +284,9 @@ pub struct Lap {
 }
 
 impl Lap {
+    /// No lap: no word in it is a message.
+    pub const NONE: Lap = Lap { end: 0, stamp: 0 };
+
     /// The lap of `position` in a ring of `capacity` bytes.
     pub fn of(position: u64, capacity: u64) -> Lap {
         let end = (position & !(capacity - 1)) + capacity;

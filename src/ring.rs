@@ -107,6 +107,11 @@ fn inspect_other(commit: CommitWord, position: u64, window: &Window) -> Result<O
     }
 }
 
+/// Whether a word can be a position at all.
+pub(crate) fn is_position(word: u64) -> bool {
+    word.is_multiple_of(8) && word < layout::POSITION_LIMIT
+}
+
 /// The writing side: its position is its own secret, and true.
 pub(crate) struct Writer {
     window: Window,
@@ -136,7 +141,8 @@ impl Writer {
         // ORDERING(reclaim): what the reader released may be overwritten.
         let read = read_pos.load_acquire();
         let mut write_pos = start.max(read);
-        if !write_pos.is_multiple_of(8) || write_pos - read > window.capacity() {
+        let plausible = is_position(read) && is_position(write_pos);
+        if !plausible || write_pos - read > window.capacity() {
             return Err(Broken { fault: Fault::ReadPosition, position: start, found: read });
         }
         let limit = read + window.capacity();
@@ -288,6 +294,8 @@ pub(crate) struct Reader {
     seen: Cell<u64>,
     /// Whether any of the last three is in force; then nothing takes the short way.
     unusual: Cell<bool>,
+    /// What stood for our position when we came, if that cannot be one.
+    lie: Option<u64>,
 }
 
 /// A record that was released before an earlier one.
@@ -298,11 +306,14 @@ struct Early {
 }
 
 impl Reader {
-    /// Takes over where the last reader's released messages end.
+    /// Takes over where the last reader's released messages end. If the word that says so cannot be true, whatever
+    /// stands in the ring is damage.
     pub(crate) fn resume(window: Window, max_len: u32, read_pos: Own<AtomicU64>) -> Reader {
         // ORDERING(takeover): relaxed; the lock ordered us behind the last receiver.
-        let at = Cell::new(read_pos.load(Ordering::Relaxed) & !7);
-        let lap = Cell::new(Lap::of(at.get(), window.capacity()));
+        let word = read_pos.load(Ordering::Relaxed);
+        let (at, lie) = if is_position(word) { (word, None) } else { (0, Some(word)) };
+        let lap = Cell::new(if lie.is_none() { Lap::of(at, window.capacity()) } else { Lap::NONE });
+        let at = Cell::new(at);
         Reader {
             window,
             max_len,
@@ -315,6 +326,7 @@ impl Reader {
             early: RefCell::default(),
             batch: Cell::new(None),
             unusual: Cell::new(false),
+            lie,
         }
     }
 
@@ -351,6 +363,9 @@ impl Reader {
     pub(crate) fn look(&self) -> Result<Option<Record>, Broken> {
         if self.unusual.get() {
             self.pass_early();
+        }
+        if let Some(found) = self.lie {
+            return Err(Broken { fault: Fault::ReadPosition, position: self.next.get(), found });
         }
         self.lap.set(Lap::of(self.next.get(), self.window.capacity()));
         inspect(&self.window, self.next.get(), self.max_len)

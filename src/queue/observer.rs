@@ -165,7 +165,8 @@ impl Observer {
             lane: number,
             sender_alive: held,
             depth_bytes: glance.write_pos - glance.read_pos,
-            depth_messages: glance.sent.saturating_sub(glance.received),
+            // As with bytes: there are no more than there is room for.
+            depth_messages: glance.sent.saturating_sub(glance.received).min((glance.write_pos - glance.read_pos) / 8),
             write_pos: glance.write_pos,
             read_pos: glance.read_pos,
             sent: glance.sent,

@@ -96,7 +96,7 @@ impl Receiver {
         let role: Own<AtomicU32> = memory.own(layout::receiver::ROLE);
         let attaches: Own<AtomicU64> = memory.own(layout::receiver::ATTACHES);
         // ORDERING(hint): relaxed, both; for observers.
-        attaches.store(attaches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        attaches.store(attaches.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         role.store(Role::Attached as u32, Ordering::Relaxed);
         Receiver {
             lanes: (0..lanes).map(|_| OnceCell::new()).collect(),

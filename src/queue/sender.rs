@@ -82,7 +82,7 @@ impl Sender {
             // A lane that is damaged is not ours to mend: the next one will do.
             let Ok(sender) = Sender::new(memory, Some(home)) else { continue };
             // ORDERING(hint): a counter of this process alone.
-            attaches.store(attaches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            attaches.store(attaches.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
             let epoch: Own<AtomicU64> = bell.own(layout::bell::LANES_EPOCH);
             // ORDERING(attach): the lane's file before the word that makes the receiver look for it.
             epoch.fetch_add(1, Ordering::Release);
