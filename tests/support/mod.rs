@@ -113,10 +113,14 @@ impl Role {
         &mut self.command
     }
 
-    pub(crate) fn start(mut self) -> Peer {
-        let mut child = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    pub(crate) fn start(self) -> Peer {
+        self.try_start().unwrap()
+    }
+
+    pub(crate) fn try_start(mut self) -> std::io::Result<Peer> {
+        let mut child = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Peer { child, input, output }
+        Ok(Peer { child, input, output })
     }
 }
 
