@@ -519,6 +519,26 @@ fn receivers_killed_in_full_flight_have_every_message_handled_in_order_and_few_t
 }
 
 #[test]
+fn a_message_whose_holder_panics_is_delivered_again_with_what_follows() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 1);
+    let (mut sender, receiver) = (queue.sender().unwrap(), queue.receiver().unwrap());
+    for number in 0..4 {
+        sender.send(&payload(0, number, 50)).unwrap();
+    }
+    let before = receiver.recv().unwrap();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _held = [receiver.recv().unwrap(), receiver.recv().unwrap()];
+        std::panic::resume_unwind(Box::new("the work on it failed"));
+    }));
+    assert!(panicked.is_err());
+    let numbers: Vec<u64> = receiver.try_iter().map(|message| check(&message.to_vec()).1).collect();
+    assert_eq!(numbers, [1, 2, 3], "what is held elsewhere is not delivered again");
+    drop(before);
+    assert_eq!(queue.observe().unwrap().depth_bytes().unwrap(), 0);
+}
+
+#[test]
 fn a_receiver_that_died_asleep_costs_its_successor_nothing() {
     let dir = scratch();
     let queue = small_queue(&dir, 1);
