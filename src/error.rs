@@ -159,18 +159,14 @@ impl fmt::Display for Cause {
     }
 }
 
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &*self.cause {
-            Cause::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+/// The sentence says everything, so there is no `source` that would say part of it again.
+impl StdError for Error {}
 
 /// The first word of a lane that broke a rule of the format, and where.
 ///
-/// A damaged lane is *poisoned*: nobody reads or writes it again, and the queue goes on without it.
+/// A damaged lane is *poisoned*: what was committed before the damage is delivered, nothing after it ever is, and the
+/// queue goes on without the lane. Its sender is told when it next comes to the end of the room that it knew of, at the
+/// latest after one lap of the ring; what it sent meanwhile is lost with the lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damage {
     /// The lane's number.
@@ -215,13 +211,24 @@ pub enum Fault {
     Truncated = 6,
     /// The lane's file does not belong to this queue.
     Header = 7,
+    /// The lane's file cannot be used as it is: its kind, owner, links or mode.
+    File = 8,
 }
 
 impl Fault {
     pub(crate) fn from_word(word: u32) -> Option<Fault> {
-        [Fault::Kind, Fault::Flags, Fault::Check, Fault::Length, Fault::ReadPosition, Fault::Truncated, Fault::Header]
-            .into_iter()
-            .find(|fault| *fault as u32 == word)
+        [
+            Fault::Kind,
+            Fault::Flags,
+            Fault::Check,
+            Fault::Length,
+            Fault::ReadPosition,
+            Fault::Truncated,
+            Fault::Header,
+            Fault::File,
+        ]
+        .into_iter()
+        .find(|fault| *fault as u32 == word)
     }
 
     fn sentence(self) -> &'static str {
@@ -232,7 +239,8 @@ impl Fault {
             Fault::Length => "the record is longer than the queue or the ring allows",
             Fault::ReadPosition => "the receiver's position is out of order",
             Fault::Truncated => "the file was truncated while it was mapped",
-            Fault::Header => "the file's header is not that of a lane of this queue",
+            Fault::Header => "the file's header or size is not that of a lane of this queue",
+            Fault::File => "the file cannot be used (its kind, owner, links or mode)",
         }
     }
 }
@@ -254,6 +262,8 @@ pub enum TrySendError {
     Closed,
     /// The lane was poisoned; attach again to get another one.
     Corrupt(Damage),
+    /// The queue's directory was removed.
+    Detached,
 }
 
 /// Why [`send`](crate::Sender::send) or [`send_timeout`](crate::Sender::send_timeout) did not send.
@@ -273,7 +283,7 @@ pub enum SendError {
     Closed,
     /// The lane was poisoned; attach again to get another one.
     Corrupt(Damage),
-    /// The queue's directory was removed while this sender waited for room.
+    /// The queue's directory was removed.
     Detached,
 }
 
@@ -287,6 +297,8 @@ pub enum TryRecvError {
     Closed,
     /// A lane was poisoned just now. It is reported once; the other lanes go on.
     Corrupt(Damage),
+    /// The queue's directory was removed.
+    Detached,
 }
 
 /// Why [`recv`](crate::Receiver::recv) or [`recv_timeout`](crate::Receiver::recv_timeout) did not return a message.
@@ -319,6 +331,7 @@ impl fmt::Display for TrySendError {
             TrySendError::TooLarge { len, max } => too_large(f, *len, *max),
             TrySendError::Closed => write!(f, "the receiver is gone"),
             TrySendError::Corrupt(damage) => damage.fmt(f),
+            TrySendError::Detached => write!(f, "the queue was removed"),
         }
     }
 }
@@ -345,6 +358,7 @@ impl fmt::Display for TryRecvError {
             TryRecvError::Empty => write!(f, "there is nothing to read"),
             TryRecvError::Closed => write!(f, "every lane has closed and been read"),
             TryRecvError::Corrupt(damage) => damage.fmt(f),
+            TryRecvError::Detached => write!(f, "the queue was removed"),
         }
     }
 }

@@ -61,26 +61,33 @@ impl Memory {
 
     /// The damage for which the receiver retired this lane.
     fn damage_on_record(&self) -> Option<Damage> {
-        let fault: Peer<AtomicU32> = self.receiver.peer(self.slot(layout::slot::FAULT));
-        let fault = Fault::from_word(fault.load())?;
-        // ORDERING(poison): the numbers were stored before the word.
-        fence(Ordering::Acquire);
-        let position: Peer<AtomicU64> = self.receiver.peer(self.slot(layout::slot::FAULT_POSITION));
-        let found: Peer<AtomicU64> = self.receiver.peer(self.slot(layout::slot::FAULT_FOUND));
-        Some(Damage { lane: self.number, fault, position: position.load(), found: found.load() })
+        damage_on_record(&self.receiver, self.number, self.outcome_slots)
     }
+}
 
-    /// Retires this lane for good. For the receiver.
-    fn record_damage(&self, damage: Damage) {
-        let fault: Own<AtomicU32> = self.receiver.own(self.slot(layout::slot::FAULT));
-        let position: Own<AtomicU64> = self.receiver.own(self.slot(layout::slot::FAULT_POSITION));
-        let found: Own<AtomicU64> = self.receiver.own(self.slot(layout::slot::FAULT_FOUND));
-        // ORDERING(poison): relaxed, both; the Release below puts them before the word.
-        position.store(damage.position, Ordering::Relaxed);
-        found.store(damage.found, Ordering::Relaxed);
-        // ORDERING(poison): the numbers before the word that makes anyone read them.
-        fault.store(damage.fault as u32, Ordering::Release);
-    }
+/// The damage for which the receiver retired a lane.
+pub(crate) fn damage_on_record(receiver: &Arc<Region>, number: u32, outcome_slots: usize) -> Option<Damage> {
+    let slot = layout::slot_offset(number as usize, outcome_slots);
+    let fault: Peer<AtomicU32> = receiver.peer(slot + layout::slot::FAULT);
+    let fault = Fault::from_word(fault.load())?;
+    // ORDERING(poison): the numbers were stored before the word.
+    fence(Ordering::Acquire);
+    let position: Peer<AtomicU64> = receiver.peer(slot + layout::slot::FAULT_POSITION);
+    let found: Peer<AtomicU64> = receiver.peer(slot + layout::slot::FAULT_FOUND);
+    Some(Damage { lane: number, fault, position: position.load(), found: found.load() })
+}
+
+/// Retires a lane for good. For the receiver.
+pub(crate) fn record_damage(receiver: &Arc<Region>, damage: Damage, outcome_slots: usize) {
+    let slot = layout::slot_offset(damage.lane as usize, outcome_slots);
+    let fault: Own<AtomicU32> = receiver.own(slot + layout::slot::FAULT);
+    let position: Own<AtomicU64> = receiver.own(slot + layout::slot::FAULT_POSITION);
+    let found: Own<AtomicU64> = receiver.own(slot + layout::slot::FAULT_FOUND);
+    // ORDERING(poison): relaxed, both; the Release below puts them before the word.
+    position.store(damage.position, Ordering::Relaxed);
+    found.store(damage.found, Ordering::Relaxed);
+    // ORDERING(poison): the numbers before the word that makes anyone read them.
+    fault.store(damage.fault as u32, Ordering::Release);
 }
 
 /// The sender's end. Whoever makes one holds the lane's lock.
@@ -154,6 +161,9 @@ impl Writer {
 
     /// Room for `len` bytes, or why not. Rings for the pad that may have been committed on the way.
     pub(crate) fn claim(&mut self, len: usize) -> Result<Claim, Refusal> {
+        if self.poisoned().is_some() {
+            return Err(Refusal::Full);
+        }
         self.ring.claim(len).inspect_err(|_| self.ring())
     }
 
@@ -265,6 +275,9 @@ impl Reader {
             ),
             memory,
         };
+        if let Some(damage) = reader.damage.get() {
+            reader.ring.stop(Broken { fault: damage.fault, position: damage.position, found: damage.found });
+        }
         reader.sender.ring_anyway();
         reader
     }
@@ -301,8 +314,13 @@ impl Reader {
     /// The next message, if there is one; it stays next until [`take`](Self::take). Passes pads. Damage is reported
     /// once, and poisons the lane.
     pub(crate) fn look(&self) -> Result<Option<Record>, Damage> {
+        self.look_from(0)
+    }
+
+    /// As [`look`](Self::look), passing over messages below `from` that were put back.
+    pub(crate) fn look_from(&self, from: u64) -> Result<Option<Record>, Damage> {
         loop {
-            match self.ring.look() {
+            match self.ring.look_from(from) {
                 Ok(Some(record)) if record.kind == Kind::Data => return Ok(Some(record)),
                 // A page that was lost reads as nothing, for ever.
                 Ok(None) if self.memory.lane.was_truncated() && self.damage.get().is_none() => {
@@ -320,7 +338,7 @@ impl Reader {
         }
     }
 
-    /// Moves on to what follows `record`.
+    /// Hands out a message that was looked at.
     #[inline(always)]
     pub(crate) fn take(&self, record: &Record) {
         self.ring.take(record);
@@ -336,9 +354,9 @@ impl Reader {
         }
     }
 
-    /// `record`, which was taken, and what follows it will be delivered again, but for what has been released.
-    pub(crate) fn rewind(&self, record: &Record) {
-        self.ring.rewind(record.position);
+    /// Takes back a message that was taken and not released: it is delivered again, before anything newer.
+    pub(crate) fn put_back(&self, position: u64) {
+        self.ring.put_back(position);
     }
 
     /// From here on releases are published together, by [`end_batch`](Self::end_batch) or every quarter of the ring.
@@ -363,10 +381,10 @@ impl Reader {
         self.poison(Broken { fault, position: self.next(), found: 0 })
     }
 
-    /// Whether the sender has closed the lane and everything before that has been taken, or the lane is poisoned.
+    /// Whether the sender has closed the lane and everything before that has been taken.
     pub(crate) fn is_finished(&self) -> bool {
         // ORDERING(close): the last commits before the word that ended them.
-        self.damage.get().is_some() || self.closed_at.load_acquire() == self.next() + 1
+        self.closed_at.load_acquire() == self.next() + 1
     }
 
     /// The damage for which the lane was retired.
@@ -408,7 +426,8 @@ impl Reader {
     fn poison(&self, broken: Broken) -> Damage {
         let damage = self.memory.damage(broken);
         self.damage.set(Some(damage));
-        self.memory.record_damage(damage);
+        self.ring.stop(broken);
+        record_damage(&self.memory.receiver, damage, self.memory.outcome_slots);
         self.sender.ring_anyway();
         damage
     }

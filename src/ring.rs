@@ -24,7 +24,7 @@ use crate::layout::{self, CommitWord, Kind, Lap};
 use crate::region::{Own, Peer, Window};
 use crate::sync::{AtomicU64, Ordering, fence, load_acquire};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A broken rule, and the word that broke it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,12 +290,12 @@ pub(crate) struct Reader {
     early: RefCell<BTreeMap<u64, Early>>,
     /// While there is one: how far the writer had been told when releases began to be collected.
     batch: Cell<Option<u64>>,
-    /// After a rewind: up to here, what is looked at has been looked at before.
-    seen: Cell<u64>,
-    /// Whether any of the last three is in force; then nothing takes the short way.
+    /// Records that were taken and put back, by position: looked at again before anything newer.
+    put_back: RefCell<BTreeSet<u64>>,
+    /// A broken rule, from whose position on nothing is read any more.
+    stop: Cell<Option<Broken>>,
+    /// Whether any of the last four is in force; then nothing takes the short way.
     unusual: Cell<bool>,
-    /// What stood for our position when we came, if that cannot be one.
-    lie: Option<u64>,
 }
 
 /// A record that was released before an earlier one.
@@ -311,23 +311,25 @@ impl Reader {
     pub(crate) fn resume(window: Window, max_len: u32, read_pos: Own<AtomicU64>) -> Reader {
         // ORDERING(takeover): relaxed; the lock ordered us behind the last receiver.
         let word = read_pos.load(Ordering::Relaxed);
-        let (at, lie) = if is_position(word) { (word, None) } else { (0, Some(word)) };
-        let lap = Cell::new(if lie.is_none() { Lap::of(at, window.capacity()) } else { Lap::NONE });
-        let at = Cell::new(at);
-        Reader {
+        let at = if is_position(word) { word } else { 0 };
+        let reader = Reader {
+            lap: Cell::new(Lap::of(at, window.capacity())),
             window,
             max_len,
-            lap,
-            next: at.clone(),
-            seen: at.clone(),
-            released: at,
+            next: Cell::new(at),
+            released: Cell::new(at),
             read_pos,
             messages: Cell::new(0),
             early: RefCell::default(),
             batch: Cell::new(None),
+            put_back: RefCell::default(),
+            stop: Cell::new(None),
             unusual: Cell::new(false),
-            lie,
+        };
+        if at != word {
+            reader.stop(Broken { fault: Fault::ReadPosition, position: at, found: word });
         }
+        reader
     }
 
     /// The ring's bytes.
@@ -347,9 +349,14 @@ impl Reader {
     #[inline(always)]
     pub(crate) fn message(&self) -> Option<Record> {
         if self.unusual.get() {
-            self.pass_early();
+            return self.message_slowly();
         }
         message_at(&self.window, self.next.get(), &self.lap.get(), self.max_len).ok()
+    }
+
+    #[cold]
+    fn message_slowly(&self) -> Option<Record> {
+        self.look().ok().flatten().filter(|record| record.kind == Kind::Data)
     }
 
     /// Whether there is anything at all at the next record's place: the smallest possible look.
@@ -361,21 +368,25 @@ impl Reader {
 
     /// The next record, which may be a pad, if there is one.
     pub(crate) fn look(&self) -> Result<Option<Record>, Broken> {
-        if self.unusual.get() {
-            self.pass_early();
+        self.look_from(0)
+    }
+
+    /// The next record that is not below `from`.
+    pub(crate) fn look_from(&self, from: u64) -> Result<Option<Record>, Broken> {
+        let again = self.put_back.borrow().range(from..).next().copied();
+        let next = self.next.get();
+        match self.stop.get() {
+            Some(broken) if again.is_none() && next >= broken.position => return Err(broken),
+            _ => self.lap.set(Lap::of(next, self.window.capacity())),
         }
-        if let Some(found) = self.lie {
-            return Err(Broken { fault: Fault::ReadPosition, position: self.next.get(), found });
-        }
-        self.lap.set(Lap::of(self.next.get(), self.window.capacity()));
-        inspect(&self.window, self.next.get(), self.max_len)
+        inspect(&self.window, again.unwrap_or(next), self.max_len)
     }
 
     /// How many messages lie ahead, up to the first word that is none or a lap.
     pub(crate) fn count_ahead(&self) -> usize {
         let mut position = self.next.get();
         let end = position + self.window.capacity();
-        let mut count = 0;
+        let mut count = self.put_back.borrow().len();
         while position < end
             && let Ok(Some(record)) = inspect(&self.window, position, self.max_len)
         {
@@ -385,10 +396,20 @@ impl Reader {
         count
     }
 
-    /// Moves on to what follows `record`.
+    /// Hands out a record that was looked at.
     #[inline(always)]
     pub(crate) fn take(&self, record: &Record) {
-        self.next.set(record.next);
+        if record.position == self.next.get() {
+            self.next.set(record.next);
+        } else {
+            self.take_again(record.position);
+        }
+    }
+
+    #[cold]
+    fn take_again(&self, position: u64) {
+        self.put_back.borrow_mut().remove(&position);
+        self.settle();
     }
 
     /// Moves on behind a pad, and gives it back.
@@ -397,10 +418,15 @@ impl Reader {
         self.give_back(pad.position, pad.next, 0);
     }
 
-    /// Looks again from `position`, where a record is that was taken; never at what has been released.
-    pub(crate) fn rewind(&self, position: u64) {
-        self.seen.set(self.seen.get().max(self.next.get()));
-        self.next.set(position.max(self.released.get()).min(self.next.get()));
+    /// Takes a record back that was taken and not released: it is looked at again.
+    pub(crate) fn put_back(&self, position: u64) {
+        self.put_back.borrow_mut().insert(position);
+        self.settle();
+    }
+
+    /// Reads nothing any more from where a rule was broken.
+    pub(crate) fn stop(&self, broken: Broken) {
+        self.stop.set(Some(broken));
         self.settle();
     }
 
@@ -454,8 +480,9 @@ impl Reader {
     }
 
     fn settle(&self) {
-        let again = self.next.get() < self.seen.get();
-        self.unusual.set(again || self.batch.get().is_some() || !self.early.borrow().is_empty());
+        let put_back = !self.put_back.borrow().is_empty();
+        let early = !self.early.borrow().is_empty();
+        self.unusual.set(put_back || early || self.batch.get().is_some() || self.stop.get().is_some());
     }
 
     fn give_back(&self, position: u64, next: u64, messages: u64) {
@@ -465,18 +492,8 @@ impl Reader {
         while let Some(first) = self.early.borrow_mut().remove(&self.released.get()) {
             self.released.set(first.next);
             self.messages.set(self.messages.get() + first.messages);
-            // After a rewind a record may be in two hands, and the one that is released is ahead of where we look.
-            self.next.set(self.next.get().max(first.next));
         }
         self.settle();
-    }
-
-    /// After a rewind, the records released early are not delivered again.
-    #[cold]
-    fn pass_early(&self) {
-        while let Some(record) = self.early.borrow().get(&self.next.get()) {
-            self.next.set(record.next);
-        }
     }
 }
 

@@ -8,7 +8,7 @@ mod support;
 
 use laneway::{Message, Observer, Queue, Receiver, SendError, Sender, TryRecvError, TrySendError, TurnEnd, layout};
 use proptest::prelude::*;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use support::{poke, scratch, slot, small_queue};
 
@@ -64,13 +64,15 @@ struct Lane {
     hint: u64,
     read_pos: u64,
     cursor: u64,
+    /// Taken and put back: delivered again before anything newer.
+    put_back: BTreeSet<u64>,
     closed: bool,
 }
 
 impl Lane {
     fn starting_at(position: u64) -> Lane {
         let (write_pos, hint, read_pos, cursor) = (position, position, position, position);
-        Lane { entries: VecDeque::new(), write_pos, hint, read_pos, cursor, closed: false }
+        Lane { entries: VecDeque::new(), write_pos, hint, read_pos, cursor, put_back: BTreeSet::new(), closed: false }
     }
 
     fn push(&mut self, next: u64, bytes: Option<Vec<u8>>) {
@@ -106,7 +108,9 @@ impl Lane {
 
     /// Where the receiver will look after passing what it need not deliver.
     fn available(&self) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.position >= self.cursor && entry.bytes.is_some() && !entry.released)
+        let again = |entry: &&Entry| self.put_back.contains(&entry.position);
+        let new = |entry: &&Entry| entry.position >= self.cursor && entry.bytes.is_some() && !entry.released;
+        self.entries.iter().find(again).or_else(|| self.entries.iter().find(new))
     }
 
     fn release(&mut self, position: u64) {
@@ -268,7 +272,9 @@ impl World {
         let expected = lane.available().expect("nothing was to be delivered").clone();
         assert_eq!(message.position(), expected.position, "the order of lane {}", message.lane());
         assert_eq!(Some(message.to_vec()), expected.bytes);
-        lane.cursor = expected.next;
+        if !lane.put_back.remove(&expected.position) {
+            lane.cursor = expected.next;
+        }
     }
 
     fn receive<'a>(&mut self, receiver: &'a Receiver) -> Option<Message<'a>> {
@@ -300,6 +306,7 @@ impl World {
         self.compare();
         for lane in &mut self.lanes {
             lane.cursor = lane.read_pos;
+            lane.put_back.clear();
             lane.entries.iter_mut().for_each(|entry| entry.released = false);
         }
     }
@@ -361,9 +368,7 @@ fn live(world: &mut World, ops: &mut std::vec::IntoIter<Op>) -> bool {
             Op::PutBack(i) => {
                 if !held.is_empty() {
                     let message = held.swap_remove(i % held.len());
-                    let lane = &mut world.lanes[message.lane() as usize];
-                    // It may have been delivered a second time, and released by that.
-                    lane.cursor = lane.cursor.min(message.position()).max(lane.read_pos);
+                    world.lanes[message.lane() as usize].put_back.insert(message.position());
                     message.put_back();
                 }
             }

@@ -1,42 +1,20 @@
-//! A queue's directory: born whole, checked before anything is mapped, removed whole.
+//! An open queue: its files, checked before anything is mapped, and the locks that say who owns them.
 //!
-//! Knows which files there are, who may own them and what their headers say. Knows nothing of messages.
+//! Knows who may own a file and what its header must say. Knows nothing of messages.
 
 use super::Options;
+use super::files::*;
 use crate::error::{Cause, Error};
 use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header};
 use crate::region::Region;
 use crate::sys::dir::{self, Dir};
-use crate::sys::{fence, host, lock};
+use crate::sys::{host, lock};
 use bytemuck::Zeroable;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// The file that makes a directory a queue; its header is what the others are compared with.
-pub(super) const QUEUE: &str = "queue";
-const BELL: &str = "bell";
-const RECEIVER: &str = "receiver";
-const RECEIVER_LOCK: &str = "receiver.lock";
-
-/// File systems whose shared mappings are coherent, whose locks are the kernel's own, and which can reserve space.
-/// A queue on overlayfs is born there and lives in the upper layer; one from an image is of another boot.
-const FILESYSTEMS: [(i64, &str); 6] = [
-    (0x0102_1994, "tmpfs"),
-    (0xef53, "ext4"),
-    (0x5846_5342, "xfs"),
-    (0x9123_683e, "btrfs"),
-    (0xf2f5_2010, "f2fs"),
-    (0x794c_7630, "overlay"),
-];
-
-/// How often, and how far apart, a lock that is held is tried again: a process that forks to start another holds its
-/// locks twice for some milliseconds, and one that was killed still holds them until the kernel has cleared it away.
-const LOCK_ATTEMPTS: u32 = 20;
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// An open queue: its directory, its identity and its limits.
 pub(crate) struct Directory {
@@ -64,180 +42,25 @@ impl std::fmt::Debug for Directory {
 /// What became of a lane's file when it was looked for.
 pub(super) enum LaneFile {
     Missing,
-    Damaged(Cause),
+    /// It is there and not to be used; the queue does without it.
+    Unusable(Cause),
     Mapped(Arc<Region>),
 }
 
-/// The name of a lane's file.
-fn lane_name(number: u32) -> String {
-    format!("lane-{number:03}")
-}
+/// A lane's lock, held. The file has one byte once the lane has existed, so that a lane that was lost is not made again
+/// under the same number, behind the back of a receiver that still maps the old one (I7).
+pub(super) struct LaneLock(File);
 
-/// The number of the lane whose file has this name.
-fn lane_number(name: &str) -> Option<u32> {
-    let number: u32 = name.strip_prefix("lane-")?.parse().ok()?;
-    (lane_name(number) == name).then_some(number)
-}
-
-fn is_queue_file(name: &str) -> bool {
-    [QUEUE, BELL, RECEIVER, RECEIVER_LOCK].contains(&name)
-        || lane_number(name.strip_suffix(".lock").or(name.strip_suffix(".new")).unwrap_or(name)).is_some()
-}
-
-fn io(file: &str, source: io::Error) -> Cause {
-    Cause::Io { file: file.to_owned(), source }
-}
-
-/// The parent directory and the name in it.
-fn split(path: &Path) -> Result<(PathBuf, String), Cause> {
-    let name =
-        path.file_name().and_then(|name| name.to_str()).ok_or(Cause::Name { rule: "is valid UTF-8 and not `..`" })?;
-    super::check_name(name).map_err(|error| match error.cause() {
-        Cause::Name { rule } => Cause::Name { rule },
-        _ => unreachable!("check_name answers with a name's rule"),
-    })?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok((parent.to_owned(), name.to_owned()))
-}
-
-/// Creates a queue's directory with every file but the lanes, and then gives it its name.
-pub(super) fn create(path: &Path, limits: &Header, opening: Opening) -> Result<(), Error> {
-    build(path, limits, opening).map_err(|cause| Error::new("create", path, cause))
-}
-
-fn build(path: &Path, limits: &Header, opening: Opening) -> Result<(), Cause> {
-    let (parent, name) = split(path)?;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(|error| io("", error))?;
-    let parent = Dir::open(&parent).map_err(|error| io("", error))?;
-    check_filesystem(&parent, opening.any_filesystem)?;
-    if parent.has(&name) {
-        return Err(Cause::AlreadyExists);
+impl LaneLock {
+    /// Whether the lane has existed.
+    pub(super) fn is_born(&self) -> Result<bool, Cause> {
+        Ok(dir::stat_file(&self.0).map_err(|error| io("a lane's lock", error))?.st_size > 0)
     }
-    let queue_id = host::random_id().map_err(|error| io("", error))?;
-    let header = Header {
-        queue_id,
-        boot_id: host::boot_id().map_err(|error| io("", error))?,
-        fence_mode: fence::best_mode() as u32,
-        created_ns: host::realtime_ns(),
-        ..*limits
-    };
-    let temporary = format!(".laneway-{:016x}", u64::from_ne_bytes(queue_id[..8].try_into().expect("8 of 16 bytes")));
-    let dir = parent.make_dir(&temporary, 0o700).map_err(|error| io("", error))?;
-    let born = fill(&dir, &header).and_then(|()| {
-        dir_rename(&parent, &temporary, &name).map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => Cause::AlreadyExists,
-            _ => io("", error),
-        })
-    });
-    if born.is_err() {
-        // Nothing to say of a failure here: the reason for the first one is what counts.
-        let _ = empty(&dir).and_then(|()| parent.remove_dir(&temporary));
+
+    /// Says that the lane exists.
+    pub(super) fn set_born(&self) -> Result<(), Cause> {
+        self.0.write_all_at(b"1", 0).map_err(|error| io("a lane's lock", error))
     }
-    born
-}
-
-fn dir_rename(parent: &Dir, from: &str, to: &str) -> io::Result<()> {
-    parent.rename_new(from, parent, to)
-}
-
-fn fill(dir: &Dir, header: &Header) -> Result<(), Cause> {
-    for (name, kind) in [(QUEUE, FileKind::Queue), (BELL, FileKind::Bell), (RECEIVER, FileKind::Receiver)] {
-        make_file(dir, name, &header.of(kind, 0))?;
-    }
-    dir.create_file(RECEIVER_LOCK, 0o600).map_err(|error| io(RECEIVER_LOCK, error))?;
-    // A lane comes with its sender. Should there be no room for even one, now is the time to say so.
-    let lane = header.file_len(FileKind::Lane);
-    let trial = ".trial";
-    let file = dir.create_file(trial, 0o600).map_err(|error| io(trial, error))?;
-    let answer = reserve(&file, &lane_name(0), lane);
-    dir.remove_file(trial).map_err(|error| io(trial, error))?;
-    answer
-}
-
-/// Makes a file with a header, its bytes reserved and zero.
-fn make_file(dir: &Dir, name: &str, header: &Header) -> Result<File, Cause> {
-    let kind = [FileKind::Queue, FileKind::Bell, FileKind::Receiver, FileKind::Lane]
-        .into_iter()
-        .find(|kind| *kind as u32 == header.kind)
-        .expect("made by Header::of");
-    let file = dir.create_file(name, 0o600).map_err(|error| io(name, error))?;
-    reserve(&file, name, header.file_len(kind))?;
-    file.write_all_at(bytemuck::bytes_of(header), 0).map_err(|error| io(name, error))?;
-    Ok(file)
-}
-
-fn reserve(file: &File, name: &str, bytes: u64) -> Result<(), Cause> {
-    dir::reserve(file, bytes).map_err(|error| match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            Cause::NoSpace { file: name.to_owned(), bytes }
-        }
-        _ => io(name, error),
-    })
-}
-
-fn check_filesystem(dir: &Dir, any: bool) -> Result<(), Cause> {
-    let magic = dir.filesystem().map_err(|error| io("", error))?;
-    if any || FILESYSTEMS.iter().any(|(known, _)| *known == magic) { Ok(()) } else { Err(Cause::Filesystem { magic }) }
-}
-
-/// Removes the files in a directory, and refuses when there is one that is not a queue's.
-fn empty(dir: &Dir) -> io::Result<()> {
-    let mut names = Vec::new();
-    dir.names(|name| names.push(name.to_owned()))?;
-    let ours = |name: &str| is_queue_file(name) || name == ".trial";
-    if let Some(stranger) = names.iter().find(|name| !ours(name)) {
-        return Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            format!("it also holds {stranger:?}, which is no queue's file"),
-        ));
-    }
-    // The file that makes it a queue goes first: from then on it is none, for whoever holds it open too.
-    names.sort_by_key(|name| name != QUEUE);
-    names.iter().try_for_each(|name| dir.remove_file(name))
-}
-
-/// Takes the directory out of sight under another name, then removes it.
-fn remove_from(parent: &Dir, name: &str) -> Result<(), Cause> {
-    let dir = parent.open_dir(name).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Cause::NotFound,
-        ErrorKind::NotADirectory => untrusted("", NOT_A_DIRECTORY),
-        _ => io("", error),
-    })?;
-    let mut strangers = None;
-    dir.names(|name| {
-        if !is_queue_file(name) {
-            strangers.get_or_insert_with(|| name.to_owned());
-        }
-    })
-    .map_err(|error| io("", error))?;
-    if let Some(stranger) = strangers {
-        let what = format!("it also holds {stranger:?}, which is no queue's file");
-        return Err(untrusted("", &what));
-    }
-    let id = host::random_id().map_err(|error| io("", error))?;
-    let hidden = format!(".laneway-{:016x}", u64::from_ne_bytes(id[..8].try_into().expect("8 of 16 bytes")));
-    parent.rename_new(name, parent, &hidden).map_err(|error| io("", error))?;
-    empty(&dir).and_then(|()| parent.remove_dir(&hidden)).map_err(|error| io("", error))
-}
-
-/// Removes a queue's directory without opening the queue.
-pub(super) fn remove(path: &Path) -> Result<(), Error> {
-    split(path)
-        .and_then(|(parent, name)| {
-            let parent = Dir::open(&parent).map_err(|error| match error.kind() {
-                ErrorKind::NotFound => Cause::NotFound,
-                _ => io("", error),
-            })?;
-            remove_from(&parent, &name)
-        })
-        .map_err(|cause| Error::new("remove", path, cause))
-}
-
-/// The kernel gives one answer for both.
-const NOT_A_DIRECTORY: &str = "it is not a directory, or it is a symbolic link";
-
-fn untrusted(file: &str, what: &str) -> Cause {
-    Cause::Untrusted { file: file.to_owned(), what: what.to_owned() }
 }
 
 impl Directory {
@@ -311,8 +134,8 @@ impl Directory {
         match self.map(&name, FileKind::Lane, number, writable) {
             Ok(region) => Ok(LaneFile::Mapped(region)),
             Err(Cause::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(LaneFile::Missing),
-            Err(cause @ (Cause::Io { .. } | Cause::Detached)) => Err(cause),
-            Err(damage) => Ok(LaneFile::Damaged(damage)),
+            Err(cause) if concerns_all(&cause) => Err(cause),
+            Err(cause) => Ok(LaneFile::Unusable(cause)),
         }
     }
 
@@ -323,12 +146,21 @@ impl Directory {
         let made = make_file(&self.dir, &unfinished, &self.header.of(FileKind::Lane, number)).and_then(|file| {
             file.write_all_at(&start.to_ne_bytes(), layout::lane::WRITE_HINT as u64)
                 .map_err(|error| io(&unfinished, error))?;
-            self.dir.rename_new(&unfinished, &self.dir, &name).map_err(|error| io(&name, error))
+            self.dir.rename_new(&unfinished, &self.dir, &name).map_err(|error| io(&name, error))?;
+            self.still_attached()
         });
         if made.is_err() {
             let _ = self.dir.remove_file(&unfinished);
         }
+        if matches!(made, Err(Cause::Detached)) {
+            let _ = self.dir.remove_file(&name);
+        }
         made
+    }
+
+    /// What was added to a queue that is being removed must not keep its directory.
+    fn still_attached(&self) -> Result<(), Cause> {
+        if self.is_attached() { Ok(()) } else { Err(Cause::Detached) }
     }
 
     /// The numbers of the lanes that have files.
@@ -341,20 +173,46 @@ impl Directory {
         Ok(numbers)
     }
 
-    /// Takes a lane's lock if nobody holds it.
-    pub(super) fn try_lock_lane(&self, number: u32) -> Result<Option<File>, Cause> {
+    /// Takes a lane's lock if nobody holds it and it is fit to be one.
+    pub(super) fn try_lock_lane(&self, number: u32) -> Result<Option<LaneLock>, Cause> {
+        match self.lock_lane(number) {
+            Err(cause) if concerns_all(&cause) => Err(cause),
+            answer => Ok(answer.unwrap_or(None)),
+        }
+    }
+
+    fn lock_lane(&self, number: u32) -> Result<Option<LaneLock>, Cause> {
         let name = format!("{}.lock", lane_name(number));
-        let file = self.lock_file(&name)?;
-        Ok(lock::try_lock(&file).map_err(|error| io(&name, error))?.then_some(file))
+        // First without O_CREAT, which sticky directories refuse for files of others.
+        let answer = match self.dir.open_file(&name, true) {
+            // A lane whose lock was lost may have an owner that we cannot see: nobody takes it again.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.dir.has(&lane_name(number)) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.dir.create_file(&name, 0o600) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.dir.open_file(&name, true),
+                answer => {
+                    self.still_attached().inspect_err(|_| drop(self.dir.remove_file(&name)))?;
+                    answer
+                }
+            },
+            answer => answer,
+        };
+        let file = answer.map_err(|error| self.open_failed(&name, error))?;
+        Ok(self.try_lock(&name, &file)?.then_some(LaneLock(file)))
     }
 
     /// Takes the receiver's lock, trying for a moment while somebody else holds it. Blocks, 100 ms at most.
     pub(super) fn lock_receiver(&self) -> Result<File, Cause> {
-        let file = self.lock_file(RECEIVER_LOCK)?;
-        retry(|| lock::try_lock(&file).map(|ours| ours.then_some(())))
-            .map_err(|error| io(RECEIVER_LOCK, error))?
-            .ok_or(Cause::AlreadyReceiving)?;
+        // It was born with the queue and is never made again: one that was lost may still be held.
+        let file = self.dir.open_file(RECEIVER_LOCK, true).map_err(|error| self.open_failed(RECEIVER_LOCK, error))?;
+        retry(|| self.try_lock(RECEIVER_LOCK, &file).map(|ours| ours.then_some(())))?.ok_or(Cause::AlreadyReceiving)?;
         Ok(file)
+    }
+
+    /// Takes a lock, unless somebody else holds it or the file has lost its name.
+    fn try_lock(&self, name: &str, file: &File) -> Result<bool, Cause> {
+        check_owner(file, name, self.uid)?;
+        let ours = lock::try_lock(file).map_err(|error| io(name, error))?;
+        Ok(ours && dir::stat_file(file).is_ok_and(|stat| stat.st_nlink == 1))
     }
 
     /// Whether somebody holds the receiver's lock, or a lane's.
@@ -371,32 +229,13 @@ impl Directory {
         let gone = || -> Result<(), Cause> {
             let (parent, name) = split(&self.path)?;
             let parent = Dir::open(&parent).map_err(|error| io("", error))?;
-            let there = parent.open_dir(&name).and_then(|dir| dir.stat()).map_err(|error| match error.kind() {
-                ErrorKind::NotFound => Cause::Detached,
-                _ => io("", error),
-            })?;
             let here = self.dir.stat().map_err(|error| io("", error))?;
-            if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
-                return Err(Cause::Detached);
-            }
-            remove_from(&parent, &name)
+            super::birth::remove_from(&parent, &name, Some(&here)).map_err(|cause| match cause {
+                Cause::NotFound => Cause::Detached,
+                other => other,
+            })
         };
         gone().map_err(|cause| self.error("destroy", cause))
-    }
-
-    /// Opens a lock file, or creates it.
-    fn lock_file(&self, name: &str) -> Result<File, Cause> {
-        // First without O_CREAT, which sticky directories refuse for files of others; then creating it for certain.
-        let answer = match self.dir.open_file(name, true) {
-            Err(error) if error.kind() == ErrorKind::NotFound => match self.dir.create_file(name, 0o600) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.dir.open_file(name, true),
-                answer => answer,
-            },
-            answer => answer,
-        };
-        let file = answer.map_err(|error| self.open_failed(name, error))?;
-        check_owner(&file, name, self.uid)?;
-        Ok(file)
     }
 
     fn map(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<Arc<Region>, Cause> {
@@ -426,6 +265,15 @@ impl Directory {
     /// A file that is missing from a queue that is missing was not damaged.
     fn open_failed(&self, name: &str, error: io::Error) -> Cause {
         if error.kind() == ErrorKind::NotFound && !self.is_attached() { Cause::Detached } else { io(name, error) }
+    }
+}
+
+/// Whether a failure to open a lane's file is about this process or the host, and not about that file.
+fn concerns_all(cause: &Cause) -> bool {
+    let of_the_file = [libc::ENXIO, libc::ELOOP, libc::EACCES, libc::EPERM, libc::EISDIR, libc::ENODEV, libc::EIO];
+    match cause {
+        Cause::Io { source, .. } => !source.raw_os_error().is_some_and(|errno| of_the_file.contains(&errno)),
+        cause => matches!(cause, Cause::Detached | Cause::NoSpace { .. }),
     }
 }
 

@@ -11,7 +11,8 @@ use std::mem::MaybeUninit;
 /// A received message. Dropping it releases it: the sender may use its bytes again, and it is not delivered again.
 ///
 /// When the thread panics while it holds the message, or the process dies, it is *not* released, and the next `recv`
-/// (here or in the next process) delivers it again, with everything after it in its lane that was not released either.
+/// (here or in the next process) delivers it again. What a process that died had released behind a message that it
+/// still held is delivered again too.
 /// Several messages may be held at a time and released in any order. A message that is leaked holds its bytes, and
 /// those of everything after it in its lane, until the receiver is attached again.
 ///
@@ -115,14 +116,17 @@ impl<'a> Message<'a> {
         MessageReader { message: self, at: 0 }
     }
 
-    /// Releases the message, as dropping it does.
+    /// Releases the message, also while the thread is panicking.
     #[inline]
-    pub fn release(self) {}
+    pub fn release(self) {
+        self.lane.release(&self.record());
+        std::mem::forget(self);
+    }
 
-    /// Puts the message back: the next `recv` delivers it again, and everything after it in its lane that has not been
-    /// released.
+    /// Puts the message back: the next `recv` that comes to its lane delivers it again, before anything newer. Other
+    /// messages that are held are not affected.
     pub fn put_back(self) {
-        self.lane.rewind(&self.record());
+        self.lane.put_back(self.position);
         std::mem::forget(self);
     }
 
@@ -157,7 +161,7 @@ impl Drop for Message<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.lane.rewind(&self.record());
+            self.lane.put_back(self.position);
         } else {
             self.lane.release(&self.record());
         }

@@ -1,6 +1,8 @@
 //! Queues: directories of lanes, and the handles on them.
 
+mod birth;
 mod directory;
+mod files;
 mod message;
 mod observer;
 mod options;
@@ -27,6 +29,11 @@ use std::sync::Arc;
 /// A queue on this host: a directory that senders, one receiver and observers attach to.
 ///
 /// This handle reads the queue's limits and makes the other handles; it holds no lane and no lock. Cloning is cheap.
+///
+/// # After a fork
+/// A forked child does not inherit the mappings, so that there are never two writers: it must not touch handles that its
+/// parent attached (an access faults). It inherits the locks, though, until it executes another program or exits; a
+/// parent that dies meanwhile looks alive. `std::process::Command` is no concern.
 #[derive(Debug, Clone)]
 pub struct Queue {
     directory: Arc<Directory>,
@@ -84,7 +91,13 @@ impl Queue {
     /// Removes what a queue's directory at `path` consists of, also when it cannot be opened: damaged, of another
     /// version, or left over from another boot. Refuses a directory that holds anything but a queue's files.
     pub fn remove(path: impl AsRef<Path>) -> Result<(), Error> {
-        directory::remove(path.as_ref())
+        birth::remove(path.as_ref())
+    }
+
+    /// Removes what is left under `root` of processes that were killed while they created or removed a queue there: hidden
+    /// directories that nobody holds. Returns how many there were.
+    pub fn sweep(root: impl AsRef<Path>) -> Result<usize, Error> {
+        birth::sweep(root.as_ref())
     }
 
     /// The names of the queues directly under `root`, sorted. A root that does not exist has none.
@@ -97,7 +110,7 @@ impl Queue {
             answer => answer.map_err(failed)?,
         };
         dir.names(|name| {
-            if check_name(name).is_ok() && dir.open_dir(name).is_ok_and(|queue| queue.has(directory::QUEUE)) {
+            if check_name(name).is_ok() && dir.open_dir(name).is_ok_and(|queue| queue.has(files::QUEUE)) {
                 names.push(name.to_owned());
             }
         })

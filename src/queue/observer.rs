@@ -189,7 +189,7 @@ impl Observer {
             }
             match self.directory.map_lane(number, false).map_err(failed)? {
                 LaneFile::Missing => {}
-                LaneFile::Damaged(cause) => {
+                LaneFile::Unusable(cause) => {
                     self.unreadable.insert(number, cause);
                 }
                 LaneFile::Mapped(lane) => {

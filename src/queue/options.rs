@@ -1,7 +1,8 @@
 //! Limits of a queue, and the three ways to get one.
 
 use super::Queue;
-use super::directory::{self, Directory, Opening};
+use super::birth;
+use super::directory::{Directory, Opening};
 use crate::error::{Cause, Error};
 use crate::layout::{self, FenceMode, Header};
 use std::path::Path;
@@ -78,7 +79,7 @@ impl Options {
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Queue, Error> {
         let path = path.as_ref();
         let header = self.header().map_err(|cause| Error::new("create", path, cause))?;
-        directory::create(path, &header, self.opening)?;
+        birth::create(path, &header, self.opening)?;
         Ok(Queue { directory: Arc::new(Directory::open(path, self.opening)?) })
     }
 

@@ -5,16 +5,17 @@ use super::message::Message;
 use super::schedule::{QUANTUM, Schedule};
 use crate::bell::Sleeper;
 use crate::error::{Cause, Damage, Error, Fault, RecvError, TryRecvError};
-use crate::lane::{Memory, Reader};
+use crate::lane::{self, Memory, Reader};
 use crate::layout::{self, FenceMode, Role};
 use crate::region::{Own, Peer, Region};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_hint};
 use crate::sys::fence::Fences;
 use crate::wait::{Look, Wait, WaitStats, Waiter};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,10 @@ pub struct Receiver {
     turn: Cell<u64>,
     lanes_epoch: Peer<AtomicU64>,
     seen_epoch: Cell<u64>,
+    /// Lanes that exist and have no reader, and why.
+    unreadable: RefCell<BTreeMap<u32, Damage>>,
+    /// The directory was removed.
+    gone: Cell<bool>,
     /// Damage that nobody has been told of yet.
     reports: RefCell<VecDeque<Damage>>,
     role: Own<AtomicU32>,
@@ -106,6 +111,8 @@ impl Receiver {
             turn: Cell::new(0),
             lanes_epoch: bell.peer(layout::bell::LANES_EPOCH),
             seen_epoch: Cell::new(0),
+            unreadable: RefCell::default(),
+            gone: Cell::new(false),
             reports: RefCell::default(),
             role,
             sleeper: Sleeper::new(
@@ -147,19 +154,24 @@ impl Receiver {
 
     /// The next message if there is one. Never blocks.
     ///
-    /// `Empty` means that nothing was found in the lanes that were busy lately, nor in those idle ones whose turn it
-    /// was to be looked at; [`drain`](Self::drain) looks at all of them.
+    /// Before it says `Empty` it looks at every lane. That the queue was removed it learns from the remover; when the
+    /// directory was deleted by other means, only [`recv`](Self::recv) and [`drain`](Self::drain) notice.
     #[inline(always)]
     pub fn try_recv(&self) -> Result<Message<'_>, TryRecvError> {
         if let Some(message) = self.take_here() {
             return Ok(message);
         }
-        if self.choose().map_err(TryRecvError::Corrupt)?
+        let found = self.choose().and_then(|found| if found { Ok(true) } else { self.choose_among_all() });
+        if found.map_err(TryRecvError::Corrupt)?
             && let Some(message) = self.take_here()
         {
             return Ok(message);
         }
-        Err(if self.is_finished() { TryRecvError::Closed } else { TryRecvError::Empty })
+        Err(match () {
+            () if self.gone.get() => TryRecvError::Detached,
+            () if self.is_finished() => TryRecvError::Closed,
+            () => TryRecvError::Empty,
+        })
     }
 
     /// Appends the next message's payload to `to` and releases it. Blocks. Returns the payload's length, bytes.
@@ -189,12 +201,13 @@ impl Receiver {
     /// of it. Never blocks. Messages are released together, lane by lane.
     ///
     /// # Errors
-    /// When the directory cannot be listed or a lane cannot be mapped: then a lane might have been missed.
+    /// When the directory was removed or cannot be listed, or a lane cannot be mapped for want of memory or files: then a
+    /// lane might have been missed. Damage is no error: [`damage`](Self::damage) lists it.
     pub fn drain(&self) -> Result<Drain<'_>, Error> {
         self.sleeper.heavy_fence();
         self.find_lanes().map_err(|cause| self.error("drain", cause))?;
         let lanes: Vec<&Reader> = self.known().collect();
-        Ok(Drain { receiver: self, lanes, at: 0, until: None })
+        Ok(Drain { receiver: self, lanes, at: 0, span: None })
     }
 
     /// For a worker that goes about its work in turns: either confirms that the queue was empty, or hands back what
@@ -217,12 +230,13 @@ impl Receiver {
         // A lane that is found empty was empty at every instant since the receiver last took from it, so one pass that
         // finds all of them empty shows that they were so together, at the instant at which the pass began.
         let drain = self.drain()?;
-        Ok(if self.anything_waits() { TurnEnd::Late(drain) } else { TurnEnd::Quiet })
+        // Damage is not mail: it must not keep a turn from ending.
+        Ok(if self.has_mail() { TurnEnd::Late(drain) } else { TurnEnd::Quiet })
     }
 
     /// The lanes that were poisoned, and why.
     pub fn damage(&self) -> Vec<Damage> {
-        self.known().filter_map(Reader::damage).collect()
+        self.known().filter_map(Reader::damage).chain(self.unreadable.borrow().values().copied()).collect()
     }
 
     /// How many lanes this receiver reads.
@@ -282,20 +296,21 @@ impl Receiver {
     fn wait(&self, deadline: Option<Instant>) -> Result<(), RecvError> {
         let found = self.waiter.wait(&self.sleeper, deadline, |look| {
             if look == Look::Beyond {
-                if self.home.as_ref().is_some_and(|home| !home.directory.is_attached()) {
-                    return Some(Err(RecvError::Detached));
-                }
                 // A lane that cannot be mapped now (too many files open, say) is tried again after the next sleep.
                 let _ = self.find_lanes();
+            }
+            if self.gone.get() {
+                return Some(Err(RecvError::Detached));
             }
             match self.choose() {
                 Ok(true) => Some(Ok(())),
                 Err(damage) => Some(Err(RecvError::Corrupt(damage))),
                 Ok(false) if look == Look::Quick => None,
-                Ok(false) => self.choose_among_all().map(|found| found.map_err(RecvError::Corrupt)).or_else(|| {
-                    let closed = self.is_finished();
-                    closed.then_some(Err(RecvError::Closed))
-                }),
+                Ok(false) => match self.choose_among_all() {
+                    Ok(true) => Some(Ok(())),
+                    Err(damage) => Some(Err(RecvError::Corrupt(damage))),
+                    Ok(false) => self.is_finished().then_some(Err(RecvError::Closed)),
+                },
             }
         });
         found.unwrap_or(Err(RecvError::Timeout))
@@ -316,12 +331,11 @@ impl Receiver {
         found.unwrap_or(Ok(false))
     }
 
-    /// As `choose`, but looks at every lane; also at those that `try_recv` would come to only some calls later.
-    fn choose_among_all(&self) -> Option<Result<(), Damage>> {
+    /// As `choose`, but looks at every lane.
+    fn choose_among_all(&self) -> Result<bool, Damage> {
         // A drain that was leaked must not keep its lane's releases to itself for ever.
         self.known().for_each(Reader::end_batch);
-        let found = self.schedule.borrow().lanes().find_map(|number| self.has_something(number))?;
-        Some(found.map(|_| ()))
+        self.schedule.borrow().lanes().find_map(|number| self.has_something(number)).unwrap_or(Ok(false))
     }
 
     /// Gives a lane its turn if it has something.
@@ -341,40 +355,47 @@ impl Receiver {
         self.lanes.iter().filter_map(OnceCell::get)
     }
 
-    /// Whether any lane has something, without taking it.
-    fn anything_waits(&self) -> bool {
-        !self.reports.borrow().is_empty()
-            || self.known().any(|lane| match lane.look() {
-                Ok(found) => found.is_some(),
-                Err(damage) => {
-                    self.reports.borrow_mut().push_back(damage);
-                    true
-                }
-            })
+    /// Whether any lane has a message, without taking it. Damage that shows is kept for the next `recv`.
+    fn has_mail(&self) -> bool {
+        self.known().any(|lane| {
+            let found = lane.look().unwrap_or_else(|damage| {
+                self.reports.borrow_mut().push_back(damage);
+                None
+            });
+            found.is_some()
+        })
     }
 
-    /// Whether there was at least one lane, and every lane has closed and been read.
+    /// Whether at least one lane has closed, and every one has closed and been read; poisoned ones do not count, on
+    /// either side.
     #[cold]
     fn is_finished(&self) -> bool {
-        let all_known = || self.known().next().is_some() && self.known().all(Reader::is_finished);
+        let all_known = || {
+            let mut sound = self.known().filter(|lane| lane.damage().is_none()).peekable();
+            sound.peek().is_some() && sound.all(Reader::is_finished)
+        };
         // Lanes that we do not know of count too; asking is for the rare moment at which the answer could be yes.
-        all_known() && self.find_lanes().is_ok() && all_known() && !self.anything_waits()
+        all_known() && self.find_lanes().is_ok() && all_known() && !self.has_mail() && self.reports.borrow().is_empty()
     }
 
-    /// Finds lanes that came since the last time.
+    /// Finds lanes that came since the last time, and whether the queue is still there.
     fn find_lanes(&self) -> Result<(), Cause> {
         let Some(home) = &self.home else { return Ok(()) };
         // Before the listing: a lane that comes during it changes the word again.
         let epoch = self.lanes_epoch.load_acquire();
+        if !home.directory.is_attached() {
+            self.gone.set(true);
+            return Err(Cause::Detached);
+        }
         let mut failure = None;
         for number in home.directory.lane_numbers()? {
-            if self.lanes[number as usize].get().is_some() {
+            if self.lanes[number as usize].get().is_some() || self.unreadable.borrow().contains_key(&number) {
                 continue;
             }
             match home.directory.map_lane(number, false) {
                 Ok(LaneFile::Mapped(region)) => self.add_lane(number, self.lane_memory(home, number, region)),
                 Ok(LaneFile::Missing) => {}
-                Ok(LaneFile::Damaged(_)) => self.refuse_lane(home, number),
+                Ok(LaneFile::Unusable(cause)) => self.refuse_lane(home, number, &cause),
                 Err(cause) => failure = Some(cause),
             }
         }
@@ -401,13 +422,19 @@ impl Receiver {
         }
     }
 
-    /// Retires a lane whose file is not what it should be. It is read no more, so an empty one stands in for it.
-    fn refuse_lane(&self, home: &Home, number: u32) {
-        let stand_in = Region::heap(home.directory.header().file_len(layout::FileKind::Lane) as usize);
-        let lane = Reader::attach(self.lane_memory(home, number, stand_in));
-        let known = lane.damage().is_some();
-        let damage = lane.condemn(Fault::Header);
-        if self.lanes[number as usize].set(lane).is_ok() && !known {
+    /// Does without a lane whose file is not what it should be. What is wrong with its bytes retires it for good; what
+    /// is wrong with its rights may be put right, and then counts only until the next receiver.
+    fn refuse_lane(&self, home: &Home, number: u32, cause: &Cause) {
+        let lasting = matches!(cause, Cause::Damaged { .. } | Cause::Version { .. });
+        let fault = if lasting { Fault::Header } else { Fault::File };
+        let outcome_slots = home.directory.header().outcome_slots as usize;
+        let known = lane::damage_on_record(&self.memory, number, outcome_slots);
+        let damage = known.unwrap_or(Damage { lane: number, fault, position: 0, found: 0 });
+        self.unreadable.borrow_mut().insert(number, damage);
+        if known.is_none() {
+            if lasting {
+                lane::record_damage(&self.memory, damage, outcome_slots);
+            }
             self.reports.borrow_mut().push_back(damage);
         }
     }
@@ -480,8 +507,8 @@ pub struct Drain<'a> {
     receiver: &'a Receiver,
     lanes: Vec<&'a Reader>,
     at: usize,
-    /// The position up to which the current lane may deliver, once it has begun.
-    until: Option<u64>,
+    /// The positions from which and up to which the current lane may deliver, once it has begun.
+    span: Option<Range<u64>>,
 }
 
 impl Drain<'_> {
@@ -497,12 +524,14 @@ impl<'a> Iterator for Drain<'a> {
 
     fn next(&mut self) -> Option<Message<'a>> {
         while let Some(&lane) = self.lanes.get(self.at) {
-            let until = *self.until.get_or_insert_with(|| {
+            let span = self.span.get_or_insert_with(|| {
                 lane.begin_batch();
-                lane.next() + lane.window().capacity()
+                0..lane.next() + lane.window().capacity()
             });
-            match lane.look() {
-                Ok(Some(record)) if record.position < until => {
+            match lane.look_from(span.start) {
+                Ok(Some(record)) if record.position < span.end => {
+                    // What is put back during the drain is for another one, or it would never end.
+                    span.start = record.position + 1;
                     lane.take(&record);
                     return Some(Message::new(lane, record));
                 }
@@ -510,7 +539,7 @@ impl<'a> Iterator for Drain<'a> {
                 Err(damage) => self.receiver.reports.borrow_mut().push_back(damage),
             }
             lane.end_batch();
-            self.until = None;
+            self.span = None;
             self.at += 1;
         }
         None

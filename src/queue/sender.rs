@@ -1,7 +1,7 @@
 //! The sending end of a queue.
 
 use super::Ticket;
-use super::directory::{self, Directory, LaneFile};
+use super::directory::{self, Directory, LaneFile, LaneLock};
 use crate::bell::Sleeper;
 use crate::error::{Cause, Damage, Error, SendError, TrySendError, WrongLength};
 use crate::lane::{Memory, Writer};
@@ -12,7 +12,6 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::wait::{Look, Wait, WaitStats, Waiter};
 use crossbeam_utils::CachePadded;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +42,10 @@ pub struct Sender {
 
 pub(super) struct Home {
     directory: Arc<Directory>,
-    _lock: File,
+    _lock: LaneLock,
+    /// Changes when a sender attaches, and when the queue is removed.
+    epoch: Peer<AtomicU64>,
+    seen_epoch: u64,
 }
 
 impl Drop for Sender {
@@ -70,22 +72,34 @@ impl Sender {
         for number in 0..header.max_lanes {
             let Some(lock) = directory.try_lock_lane(number)? else { continue };
             let mut file = directory.map_lane(number, true)?;
-            if matches!(file, LaneFile::Missing) {
+            let born = lock.is_born()?;
+            if matches!(file, LaneFile::Missing) && !born {
                 directory.create_lane(number, read_position(&receiver, number, header.outcome_slots))?;
                 file = directory.map_lane(number, true)?;
             }
             let LaneFile::Mapped(lane) = file else { continue };
+            if !born {
+                lock.set_born()?;
+            }
             let attaches: Own<AtomicU64> = lane.own(layout::lane::ATTACHES);
             let fences = directory.fence_mode();
             let memory = Memory::new(header, number, fences, lane, Arc::clone(&receiver), Arc::clone(&bell));
-            let home = Home { directory: Arc::clone(directory), _lock: lock };
+            let epoch: Own<AtomicU64> = bell.own(layout::bell::LANES_EPOCH);
+            let home = Home {
+                directory: Arc::clone(directory),
+                _lock: lock,
+                epoch: bell.peer(layout::bell::LANES_EPOCH),
+                seen_epoch: 0,
+            };
             // A lane that is damaged is not ours to mend: the next one will do.
-            let Ok(sender) = Sender::new(memory, Some(home)) else { continue };
+            let Ok(mut sender) = Sender::new(memory, Some(home)) else { continue };
             // ORDERING(hint): a counter of this process alone.
             attaches.store(attaches.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-            let epoch: Own<AtomicU64> = bell.own(layout::bell::LANES_EPOCH);
             // ORDERING(attach): the lane's file before the word that makes the receiver look for it.
-            epoch.fetch_add(1, Ordering::Release);
+            let before = epoch.fetch_add(1, Ordering::Release);
+            if let Some(home) = &mut sender.home {
+                home.seen_epoch = before.wrapping_add(1);
+            }
             return Ok(Some(sender));
         }
         Ok(None)
@@ -114,8 +128,9 @@ impl Sender {
 
     /// Sends a message. Blocks while there is no room. Never returns [`SendError::Timeout`].
     ///
-    /// When it returns the message is committed: it will be delivered whatever becomes of this process. Costs the copy,
-    /// two stores and two loads; no system call unless the receiver sleeps or there is no room.
+    /// When it returns the message is committed: it will be delivered whatever becomes of this process. That the lane was
+    /// poisoned or the queue removed is noticed at the end of the room that is known of, at the latest after one lap.
+    /// Costs the copy, two stores and two loads; no system call unless the receiver sleeps or there is no room.
     #[inline]
     pub fn send(&mut self, payload: &[u8]) -> Result<Ticket, SendError> {
         self.send_until(payload, None)
@@ -223,6 +238,9 @@ impl Sender {
 
     #[cold]
     fn try_send_slowly(&mut self, payload: &[u8]) -> Result<Ticket, TrySendError> {
+        if self.is_detached() {
+            return Err(TrySendError::Detached);
+        }
         match self.lane.claim(payload.len()) {
             Ok(claim) => Ok(self.commit(claim, payload)),
             Err(refusal) => Err(self.refused(payload.len(), refusal)),
@@ -237,7 +255,20 @@ impl Sender {
         Ok(ticket)
     }
 
+    /// Whether the queue was removed: asked only when the word that its remover changes has changed.
+    fn is_detached(&mut self) -> bool {
+        let Some(home) = &mut self.home else { return false };
+        let epoch = home.epoch.load();
+        if epoch != home.seen_epoch && home.directory.is_attached() {
+            home.seen_epoch = epoch;
+        }
+        epoch != home.seen_epoch
+    }
+
     fn claim_until(&mut self, len: usize, deadline: Option<Instant>) -> Result<ring::Claim, SendError> {
+        if self.is_detached() {
+            return Err(SendError::Detached);
+        }
         match self.lane.claim(len) {
             Ok(claim) => Ok(claim),
             Err(refusal) => self.wait_for_room(len, refusal, deadline),
@@ -256,6 +287,7 @@ impl Sender {
             TrySendError::TooLarge { len, max } => Some(SendError::TooLarge { len, max }),
             TrySendError::Closed => Some(SendError::Closed),
             TrySendError::Corrupt(damage) => Some(SendError::Corrupt(damage)),
+            TrySendError::Detached => Some(SendError::Detached),
         };
         if let Some(error) = error(self.refused(len, refusal)) {
             return Err(error);

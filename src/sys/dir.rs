@@ -3,7 +3,8 @@
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, RenameFlags, fallocate, open, openat, renameat2};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
+pub(crate) use nix::sys::stat::FileStat;
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::sys::statfs::fstatfs;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::fs::File;

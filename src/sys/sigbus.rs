@@ -78,7 +78,11 @@ fn install() {
 
 extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands us a valid siginfo for SIGBUS.
-    let address = unsafe { (*info).si_addr() as u64 };
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as u64) };
+    // Sent by somebody: there is no address, and nothing will be tried again.
+    if code <= 0 {
+        return pass_on(signal, info, context, true);
+    }
     let hit = TABLE.iter().find(|range| {
         // ORDERING(guard): the base vouches for the length.
         let base = range.base.load(Ordering::Acquire);
@@ -91,7 +95,7 @@ extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context
         replace_page(address as usize)
     });
     if !replaced {
-        pass_on(signal, info, context);
+        pass_on(signal, info, context, false);
     }
 }
 
@@ -112,7 +116,7 @@ fn replace_page(address: usize) -> bool {
 }
 
 /// Does what would have been done without us.
-fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void, sent: bool) {
     // SAFETY: `BEFORE` is null or points to what `install` leaked; a handler found there is called with what it was
     // installed to be called with.
     unsafe {
@@ -120,11 +124,15 @@ fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
         let before = BEFORE.load(Ordering::Acquire) as *const libc::sigaction;
         let handler = if before.is_null() { libc::SIG_DFL } else { (*before).sa_sigaction };
         match handler {
-            // Back to the default; the access is tried again on return, and now ends the process.
+            libc::SIG_IGN if sent => {}
+            // Back to the default; the access is tried again on return, or the signal raised again, and now it counts.
             libc::SIG_DFL | libc::SIG_IGN => {
                 let mut action: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+                if sent {
+                    libc::raise(signal);
+                }
             }
             handler if (*before).sa_flags & libc::SA_SIGINFO != 0 => {
                 let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =

@@ -1,0 +1,176 @@
+//! How a queue's directory comes and goes: whole, or not at all.
+//!
+//! It is built under a hidden name and then renamed; it is renamed to a hidden name and then removed. What a process that
+//! was killed leaves in between is hidden, and known by a lock that nobody holds. Knows nothing of lanes but their names.
+
+use super::directory::Opening;
+use super::files::*;
+use crate::error::{Cause, Error};
+use crate::layout::{self, FileKind, Header};
+use crate::sys::dir::{Dir, FileStat};
+use crate::sys::{fence, host, lock};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::Path;
+
+/// Creates a queue's directory with every file but the lanes, and then gives it its name.
+pub(super) fn create(path: &Path, limits: &Header, opening: Opening) -> Result<(), Error> {
+    build(path, limits, opening).map_err(|cause| Error::new("create", path, cause))
+}
+
+fn build(path: &Path, limits: &Header, opening: Opening) -> Result<(), Cause> {
+    let (parent, name) = split(path)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(|error| io("", error))?;
+    let parent = Dir::open(&parent).map_err(|error| io("", error))?;
+    check_filesystem(&parent, opening.any_filesystem)?;
+    if parent.has(&name) {
+        return Err(Cause::AlreadyExists);
+    }
+    let queue_id = host::random_id().map_err(|error| io("", error))?;
+    let header = Header {
+        queue_id,
+        boot_id: host::boot_id().map_err(|error| io("", error))?,
+        fence_mode: fence::best_mode() as u32,
+        created_ns: host::realtime_ns(),
+        ..*limits
+    };
+    let (temporary, dir) = make_hidden(&parent)?;
+    // Held until the queue has its name: what is left of a creator that was killed is known by its free lock.
+    let lock = dir.create_file(RECEIVER_LOCK, 0o600).map_err(|error| io(RECEIVER_LOCK, error))?;
+    let born = lock::try_lock(&lock).map_err(|error| io(RECEIVER_LOCK, error)).and_then(|_| {
+        fill(&dir, &header)?;
+        parent.rename_new(&temporary, &parent, &name).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => Cause::AlreadyExists,
+            _ => io("", error),
+        })
+    });
+    if born.is_err() {
+        // Nothing to say of a failure here: the reason for the first one is what counts.
+        let _ = dismantle(&parent, &temporary, &dir);
+    }
+    born
+}
+
+/// Makes a directory under a name that nobody looks at.
+fn make_hidden(parent: &Dir) -> Result<(String, Dir), Cause> {
+    let name = hidden_name()?;
+    let dir = parent.make_dir(&name, 0o700).map_err(|error| io("", error))?;
+    Ok((name, dir))
+}
+
+/// `.laneway-` and 16 random hexadecimal digits.
+fn hidden_name() -> Result<String, Cause> {
+    let id = host::random_id().map_err(|error| io("", error))?;
+    Ok(format!("{HIDDEN}{:016x}", u64::from_ne_bytes(id[..8].try_into().expect("8 of 16 bytes"))))
+}
+
+fn is_hidden_name(name: &str) -> bool {
+    let digits = |rest: &str| rest.len() == 16 && rest.bytes().all(|digit| digit.is_ascii_hexdigit());
+    name.strip_prefix(HIDDEN).is_some_and(digits)
+}
+
+fn fill(dir: &Dir, header: &Header) -> Result<(), Cause> {
+    for (name, kind) in [(QUEUE, FileKind::Queue), (BELL, FileKind::Bell), (RECEIVER, FileKind::Receiver)] {
+        make_file(dir, name, &header.of(kind, 0))?;
+    }
+    // A lane comes with its sender. Should there be no room for even one, now is the time to say so.
+    let lane = header.file_len(FileKind::Lane);
+    let file = dir.create_file(TRIAL, 0o600).map_err(|error| io(TRIAL, error))?;
+    let answer = reserve(&file, &lane_name(0), lane);
+    dir.remove_file(TRIAL).map_err(|error| io(TRIAL, error))?;
+    answer
+}
+
+/// The names in a queue's directory, unless there is one that is not a queue's.
+fn own_names(dir: &Dir) -> Result<Vec<String>, Cause> {
+    let mut names = Vec::new();
+    dir.names(|name| names.push(name.to_owned())).map_err(|error| io("", error))?;
+    match names.iter().find(|name| !is_queue_file(name)) {
+        Some(stranger) => Err(untrusted("", &format!("it also holds {stranger:?}, which is no queue's file"))),
+        None => Ok(names),
+    }
+}
+
+/// Removes a hidden directory with all that is in it.
+fn dismantle(parent: &Dir, hidden: &str, dir: &Dir) -> Result<(), Cause> {
+    // The file that makes it a queue goes first: from then on it is none, for whoever holds it open too.
+    dir.remove_file(QUEUE).map_err(|error| io(QUEUE, error))?;
+    tell_attached(dir);
+    // Senders that were attaching still add their files, until they see that the queue is gone.
+    for _ in 0..LOCK_ATTEMPTS {
+        for name in own_names(dir)? {
+            dir.remove_file(&name).map_err(|error| io(&name, error))?;
+        }
+        match parent.remove_dir(hidden) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => std::thread::sleep(LOCK_PAUSE),
+            answer => return answer.map_err(|error| io("", error)),
+        }
+    }
+    parent.remove_dir(hidden).map_err(|error| io("", error))
+}
+
+/// Lets a receiver that is awake look at the directory, and find that there is no queue in it any more.
+fn tell_attached(dir: &Dir) {
+    let Ok(bell) = dir.open_file(BELL, true) else { return };
+    let at = layout::bell::LANES_EPOCH as u64;
+    let mut word = [0; 8];
+    // A hint: whoever misses it looks within 100 ms.
+    if bell.read_exact_at(&mut word, at).is_ok() {
+        let _ = bell.write_all_at(&u64::from_ne_bytes(word).wrapping_add(1).to_ne_bytes(), at);
+    }
+}
+
+/// Takes the directory out of sight under another name, then removes it. With `expected`, only if it is that one.
+pub(super) fn remove_from(parent: &Dir, name: &str, expected: Option<&FileStat>) -> Result<(), Cause> {
+    let same = |stat: &FileStat, other: &FileStat| (stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino);
+    let dir = parent.open_dir(name).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Cause::NotFound,
+        ErrorKind::NotADirectory => untrusted("", NOT_A_DIRECTORY),
+        _ => io("", error),
+    })?;
+    let stat = dir.stat().map_err(|error| io("", error))?;
+    if expected.is_some_and(|expected| !same(expected, &stat)) {
+        return Err(Cause::Detached);
+    }
+    own_names(&dir)?;
+    let hidden = hidden_name()?;
+    parent.rename_new(name, parent, &hidden).map_err(|error| io("", error))?;
+    let moved = parent.open_dir(&hidden).and_then(|dir| dir.stat()).map_err(|error| io("", error))?;
+    if !same(&moved, &stat) {
+        // Somebody replaced the queue between our two looks, and what we moved is another one: back with it.
+        parent.rename_new(&hidden, parent, name).map_err(|error| io("", error))?;
+        return Err(Cause::Detached);
+    }
+    dismantle(parent, &hidden, &dir)
+}
+
+/// Removes what creators and removers that were killed have left under `root`; says how many.
+pub(super) fn sweep(root: &Path) -> Result<usize, Error> {
+    let failed = |error| Error::new("sweep", root, io("", error));
+    let parent = Dir::open(root).map_err(failed)?;
+    let mut hidden = Vec::new();
+    parent.names(|name| hidden.extend(is_hidden_name(name).then(|| name.to_owned()))).map_err(failed)?;
+    let swept = hidden.iter().filter(|name| {
+        let Ok(dir) = parent.open_dir(name) else { return false };
+        // Whoever still builds holds the lock; so does a receiver that is still attached to what was removed.
+        let idle = match dir.open_file(RECEIVER_LOCK, true) {
+            Ok(lock) => lock::try_lock(&lock).unwrap_or(false),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        idle && dismantle(&parent, name, &dir).is_ok()
+    });
+    Ok(swept.count())
+}
+
+/// Removes a queue's directory without opening the queue.
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    split(path)
+        .and_then(|(parent, name)| {
+            let parent = Dir::open(&parent).map_err(|error| match error.kind() {
+                ErrorKind::NotFound => Cause::NotFound,
+                _ => io("", error),
+            })?;
+            remove_from(&parent, &name, None)
+        })
+        .map_err(|cause| Error::new("remove", path, cause))
+}
