@@ -29,6 +29,9 @@ enum Line<'a> {
 
 pub(crate) fn run(json: bool) -> Result<ExitCode> {
     let root = place::root()?;
+    // What a killed process left half made or half removed has no name to show. That it could not be removed either is
+    // no reason not to list the rest.
+    let _ = Queue::sweep(&root);
     let names = Queue::list(&root)?;
     let progress = Progress::of(names.len() as u64, "looking");
     let mut table = output::table(&["QUEUE", ">LANES", ">MESSAGES", ">DEPTH", ">FILES", "RECEIVER"]);
