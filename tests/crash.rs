@@ -147,24 +147,29 @@ type Snapshot = BTreeMap<String, Vec<u8>>;
 struct Watched {
     dir: PathBuf,
     maps: BTreeMap<String, Mmap>,
+    /// The lock files, which hold a byte at most; read when the directory is listed.
+    locks: Snapshot,
     last: Snapshot,
 }
 
 impl Watched {
     fn new(dir: &Path) -> Watched {
-        let mut watched = Watched { dir: dir.to_owned(), maps: BTreeMap::new(), last: Snapshot::new() };
+        let mut watched =
+            Watched { dir: dir.to_owned(), maps: BTreeMap::new(), locks: Snapshot::new(), last: Snapshot::new() };
         watched.list();
         watched
     }
 
     fn names(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| !name.ends_with(".lock")).collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     fn list(&mut self) {
-        let names = self.names();
+        let (locks, names): (Vec<String>, Vec<String>) =
+            self.names().into_iter().partition(|name| name.ends_with(".lock"));
+        let read = |name: String| Some((name.clone(), std::fs::read(self.dir.join(name)).ok()?));
+        self.locks = locks.into_iter().filter_map(read).collect();
         self.maps.retain(|name, _| names.contains(name));
         // A file has its length before it has its name, or within one system call.
         for name in names.into_iter().filter(|name| !self.maps.contains_key(name)).collect::<Vec<_>>() {
@@ -179,12 +184,15 @@ impl Watched {
 
     /// A copy of the files if they differ from the last one.
     fn changed(&mut self) -> Option<&Snapshot> {
-        let same = self.maps.len() == self.last.len()
-            && self.maps.iter().all(|(name, map)| self.last.get(name).is_some_and(|last| last[..] == map[..]));
+        let is_last = |name: &String, bytes: &[u8]| self.last.get(name).is_some_and(|last| last[..] == *bytes);
+        let same = self.maps.len() + self.locks.len() == self.last.len()
+            && self.maps.iter().all(|(name, map)| is_last(name, map))
+            && self.locks.iter().all(|(name, bytes)| is_last(name, bytes));
         if same {
             return None;
         }
         self.last = self.maps.iter().map(|(name, map)| (name.clone(), map.to_vec())).collect();
+        self.last.extend(self.locks.clone());
         Some(&self.last)
     }
 }
