@@ -213,6 +213,8 @@ pub enum Fault {
     Header = 7,
     /// The lane's file cannot be used as it is: its kind, owner, links or mode.
     File = 8,
+    /// The sender's hint is above the last committed record.
+    WritePosition = 9,
 }
 
 impl Fault {
@@ -226,6 +228,7 @@ impl Fault {
             Fault::Truncated,
             Fault::Header,
             Fault::File,
+            Fault::WritePosition,
         ]
         .into_iter()
         .find(|fault| *fault as u32 == word)
@@ -240,6 +243,7 @@ impl Fault {
             Fault::ReadPosition => "the receiver's position is out of order",
             Fault::Truncated => "the file was truncated while it was mapped",
             Fault::Header => "the file's header or size is not that of a lane of this queue",
+            Fault::WritePosition => "the sender's position is above the last record",
             Fault::File => "the file cannot be used (its kind, owner, links or mode)",
         }
     }

@@ -94,12 +94,14 @@ pub(crate) fn inspect(window: &Window, position: u64, max_len: u32) -> Result<Op
 #[cold]
 fn inspect_other(commit: CommitWord, position: u64, window: &Window) -> Result<Option<Record>, Broken> {
     let broken = |fault| Err(Broken { fault, position, found: commit.0 });
+    // A pad is a way out of a lap that is too short for a record; a whole lap never is.
+    let until_end = window.until_end(position);
     if !commit.belongs_to(position, window.capacity()) {
         broken(Fault::Check)
     } else if commit.flags() != 0 {
         broken(Fault::Flags)
-    } else if commit.kind() == Kind::Pad as u8 && commit.payload_len() == 0 {
-        Ok(Some(Record { position, next: position + window.until_end(position), len: 0, kind: Kind::Pad }))
+    } else if commit.kind() == Kind::Pad as u8 && commit.payload_len() == 0 && until_end < window.capacity() {
+        Ok(Some(Record { position, next: position + until_end, len: 0, kind: Kind::Pad }))
     } else if commit.kind() == Kind::Data as u8 || commit.kind() == Kind::Pad as u8 {
         broken(Fault::Length)
     } else {
@@ -128,37 +130,40 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Takes over at `start`, a record's boundary at or below the last writer's position, after the records that are
-    /// committed there (I2), and says how many messages those were. The caller holds the lane's lock, so nobody else
-    /// writes.
+    /// Takes over behind what is committed (I2), and says how many of those messages lie at `hint` or above it. The
+    /// caller holds the lane's lock, so nobody else writes.
+    ///
+    /// What the reader has not released is all there, so the walk from its position finds the end. The last writer's hint
+    /// is not believed: one that is too high would leave a hole that no reader ever passes.
     pub(crate) fn resume(
         window: Window,
         max_len: u32,
-        start: u64,
+        hint: u64,
         read_pos: Peer<AtomicU64>,
         accepted: Own<AtomicU64>,
     ) -> Result<(Writer, u64), Broken> {
         // ORDERING(reclaim): what the reader released may be overwritten.
         let read = read_pos.load_acquire();
-        let mut write_pos = start.max(read);
-        let plausible = is_position(read) && is_position(write_pos);
-        if !plausible || write_pos - read > window.capacity() {
-            return Err(Broken { fault: Fault::ReadPosition, position: start, found: read });
+        if !is_position(read) {
+            return Err(Broken { fault: Fault::ReadPosition, position: hint, found: read });
         }
         let limit = read + window.capacity();
-        let mut messages = 0;
+        let (mut write_pos, mut beyond_hint) = (read, 0);
         while let Some(record) = inspect(&window, write_pos, max_len)? {
-            messages += u64::from(record.kind == Kind::Data);
+            beyond_hint += u64::from(record.kind == Kind::Data && record.position >= hint);
             write_pos = record.next;
             if write_pos >= limit {
                 return Err(Broken { fault: Fault::Length, position: record.position, found: write_pos });
             }
         }
+        if hint > write_pos {
+            return Err(Broken { fault: Fault::WritePosition, position: write_pos, found: hint });
+        }
         let lap = Lap::of(write_pos, window.capacity());
         let mut writer = Writer { window, max_len, write_pos, read_copy: read, lap, limit: 0, read_pos, accepted };
         writer.accept(read);
         writer.set_limit();
-        Ok((writer, messages))
+        Ok((writer, beyond_hint))
     }
 
     /// Where the next record will start.

@@ -280,8 +280,9 @@ fn a_sender_that_waits_for_room_is_woken_by_the_receiver() {
         (_, last) = check(&receiver.recv_timeout(LONG).unwrap().to_vec());
         rings += receiver.wait_stats().rings - before;
     }
+    // A ring between the sender's count and its sleep makes its last look find room: then there is no sleep to end.
     let (wakes, expired) = counts(&child.hear().unwrap());
-    assert!(wakes >= COUNT / 2, "{wakes} wakes, {expired} expired, {rings} rings");
+    assert!(wakes > 0, "{wakes} wakes, {expired} expired, {rings} rings");
     assert!(rings >= COUNT / 2, "{wakes} wakes, {expired} expired, {rings} rings");
     child.go();
     assert!(child.succeeded());

@@ -5,6 +5,7 @@ mod support;
 
 use laneway::{Cause, Fault, Queue, RecvError, SendError, TryRecvError, TrySendError, TurnEnd, layout};
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -224,4 +225,58 @@ fn what_a_killed_creator_left_is_swept_and_what_is_in_use_is_not() {
     assert_eq!(Queue::sweep(dir.path()).unwrap(), 1);
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, [".laneway-mine"]);
+}
+
+#[test]
+fn a_hint_that_lies_costs_its_lane_and_no_message_of_the_next_owner() {
+    let dir = scratch();
+    let (queue, path) = queue(&dir, 4);
+    queue.sender().unwrap().send(b"one").unwrap();
+    let lane = File::options().write(true).open(path.join("lane-000")).unwrap();
+    lane.write_all_at(&2048u64.to_ne_bytes(), layout::lane::WRITE_HINT as u64).unwrap();
+    let mut next = queue.sender().unwrap();
+    assert_eq!(next.lane(), 1, "the end of lane 0 is not where it is said to be");
+    next.send(b"two").unwrap();
+    let mut got: Vec<Vec<u8>> = queue.receiver().unwrap().drain().unwrap().map(|message| message.to_vec()).collect();
+    got.sort();
+    assert_eq!(got, [b"one", b"two"]);
+}
+
+#[test]
+fn a_message_whose_end_was_truncated_away_is_not_delivered() {
+    let dir = scratch();
+    let path = dir.path().join("queue");
+    let queue = Queue::options().capacity(1 << 18).create(&path).unwrap();
+    let (mut sender, receiver) = (queue.sender().unwrap(), queue.receiver().unwrap());
+    sender.send(b"sound").unwrap();
+    sender.send(&[7; 100_000]).unwrap();
+    File::options().write(true).open(path.join("lane-000")).unwrap().set_len(50_000).unwrap();
+    assert_eq!(receiver.recv().unwrap().to_vec(), b"sound");
+    let refused = receiver.recv().unwrap_err();
+    assert!(matches!(refused, RecvError::Corrupt(damage) if damage.fault == Fault::Truncated), "{refused}");
+}
+
+#[test]
+fn what_is_no_queue_is_not_removed_and_a_refusal_changes_nothing() {
+    let dir = scratch();
+    let mine = dir.path().join("mine");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("queue"), "notes about a queue").unwrap();
+    assert!(Queue::remove(&mine).unwrap_err().to_string().contains("none of its files"));
+    assert_eq!(fs::read_to_string(mine.join("queue")).unwrap(), "notes about a queue");
+
+    let (queue, path) = queue(&dir, 2);
+    queue.sender().unwrap().send(b"kept").unwrap();
+    let not_utf8 = path.join(std::ffi::OsStr::from_bytes(b"\xff"));
+    fs::create_dir(path.join("lane-001")).unwrap();
+    assert!(Queue::remove(&path).unwrap_err().to_string().contains("lane-001"));
+    fs::remove_dir(path.join("lane-001")).unwrap();
+    fs::write(path.join("a stranger"), "").unwrap();
+    assert!(Queue::remove(&path).unwrap_err().to_string().contains("a stranger"));
+    fs::remove_file(path.join("a stranger")).unwrap();
+    fs::write(&not_utf8, "").unwrap();
+    Queue::remove(&path).unwrap_err();
+    fs::remove_file(not_utf8).unwrap();
+    assert_eq!(queue.receiver().unwrap().recv().unwrap().to_vec(), b"kept");
+    Queue::remove(&path).unwrap();
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(args: Create, json: bool) -> Result<ExitCode> {
     let queue = options.create(&path)?;
     if json {
         output::print_json(&json!({
-            "path": queue.path(),
+            "path": queue.path().to_string_lossy(),
             "capacity": queue.capacity(),
             "max_lanes": queue.max_lanes(),
             "max_message": queue.max_message(),

@@ -19,7 +19,7 @@ pub(crate) fn run(args: Rm, json: bool) -> Result<ExitCode> {
         progress.at(done as u64);
         let removed = place::queue(named).and_then(|path| {
             remove(&path, args.force)?;
-            if json { output::print_json(&json!({ "removed": path })) } else { Ok(()) }
+            if json { output::print_json(&json!({ "removed": path.to_string_lossy() })) } else { Ok(()) }
         });
         // One that cannot be removed does not keep the others.
         if let Err(error) = removed {

@@ -16,7 +16,7 @@ pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
     let unreadable: Vec<(u32, String)> = observer.unreadable().collect();
     if json {
         output::print_json(&json!({
-            "path": queue.path(),
+            "path": queue.path().to_string_lossy(),
             "capacity": queue.capacity(),
             "max_lanes": queue.max_lanes(),
             "max_message": queue.max_message(),

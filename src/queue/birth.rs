@@ -85,10 +85,17 @@ fn fill(dir: &Dir, header: &Header) -> Result<(), Cause> {
 fn own_names(dir: &Dir) -> Result<Vec<String>, Cause> {
     let mut names = Vec::new();
     dir.names(|name| names.push(name.to_owned())).map_err(|error| io("", error))?;
-    match names.iter().find(|name| !is_queue_file(name)) {
+    match names.iter().find(|name| !is_queue_file(name) || dir.has_dir(name)) {
         Some(stranger) => Err(untrusted("", &format!("it also holds {stranger:?}, which is no queue's file"))),
         None => Ok(names),
     }
+}
+
+/// Whether a file begins as a queue's files do, of whatever version.
+fn is_marked(dir: &Dir, name: &str) -> bool {
+    let mut magic = [0; 8];
+    let read = dir.open_file(name, false).and_then(|file| file.read_exact_at(&mut magic, 0));
+    read.is_ok() && u64::from_le_bytes(magic) == layout::MAGIC
 }
 
 /// Removes a hidden directory with all that is in it.
@@ -132,7 +139,9 @@ pub(super) fn remove_from(parent: &Dir, name: &str, expected: Option<&FileStat>)
     if expected.is_some_and(|expected| !same(expected, &stat)) {
         return Err(Cause::Detached);
     }
-    own_names(&dir)?;
+    if !own_names(&dir)?.iter().any(|name| is_marked(&dir, name)) {
+        return Err(untrusted("", "none of its files is a queue's"));
+    }
     let hidden = hidden_name()?;
     parent.rename_new(name, parent, &hidden).map_err(|error| io("", error))?;
     let moved = parent.open_dir(&hidden).and_then(|dir| dir.stat()).map_err(|error| io("", error))?;

@@ -53,6 +53,9 @@ impl Options {
     }
 
     /// The longest message, bytes: at most, and by default, 16 less than the capacity.
+    ///
+    /// A message does not cross the end of the ring. One longer than half of the capacity may have to wait until the
+    /// receiver has passed that end, also when nothing else is in the ring; shorter ones never wait for that.
     pub fn max_message(mut self, bytes: u64) -> Options {
         self.max_message = Some(bytes);
         self

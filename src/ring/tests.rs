@@ -329,7 +329,7 @@ fn who_takes_over_goes_on_behind_the_last_committed_record_whatever_hint_was_lef
 fn nobody_takes_over_from_a_hint_that_cannot_be() {
     for hint in [4, CAPACITY + 8, 1 << 40, !7, u64::MAX] {
         let lane = Lane::starting_at(0);
-        assert_eq!(lane.try_writer(hint).err().map(|broken| broken.fault), Some(Fault::ReadPosition), "{hint}");
+        assert_eq!(lane.try_writer(hint).err().map(|broken| broken.fault), Some(Fault::WritePosition), "{hint}");
     }
     // A ring that is committed all around has no free word: no writer of ours leaves it so.
     let lane = Lane::starting_at(0);

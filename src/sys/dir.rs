@@ -34,7 +34,8 @@ impl Dir {
     /// Makes a directory inside this one and opens it.
     pub(crate) fn make_dir(&self, name: &str, mode: u32) -> io::Result<Dir> {
         mkdirat(&self.0, name, Mode::from_bits_truncate(mode))?;
-        self.open_dir(name)
+        // A strange umask can make a directory that not even its owner may open.
+        self.open_dir(name).inspect_err(|_| drop(self.remove_dir(name)))
     }
 
     /// Opens an existing file.
@@ -72,18 +73,23 @@ impl Dir {
         fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Calls `visit` with each name but `.` and `..`; names that are not UTF-8 are passed over.
+    /// Calls `visit` with each name but `.` and `..`. What is not UTF-8 comes with replacement characters.
     pub(crate) fn names(&self, mut visit: impl FnMut(&str)) -> io::Result<()> {
         let mut listing = Listing::openat(&self.0, ".", DIRECTORY, Mode::empty())?;
         for entry in listing.iter() {
-            if let Ok(name) = entry?.file_name().to_str()
-                && name != "."
-                && name != ".."
-            {
-                visit(name);
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy();
+            if name != "." && name != ".." {
+                visit(&name);
             }
         }
         Ok(())
+    }
+
+    /// Whether there is a directory of this name.
+    pub(crate) fn has_dir(&self, name: &str) -> bool {
+        fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
     }
 
     /// The directory's owner and mode.

@@ -17,6 +17,7 @@ pub(crate) enum Wait {
 
 /// Sleeps while `*word == expected`, at most for `limit`. The word may lie on a read-only page.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Duration) -> Wait {
+    let limit_without_futex = limit.min(Duration::from_millis(1));
     let limit = libc::timespec {
         tv_sec: limit.as_secs().min(i32::MAX as u64) as libc::time_t,
         tv_nsec: limit.subsec_nanos() as _,
@@ -32,7 +33,12 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Duration) -> Wait {
     match std::io::Error::last_os_error().raw_os_error() {
         Some(libc::EAGAIN) => Wait::Changed,
         Some(libc::ETIMEDOUT) => Wait::Expired,
-        _ => Wait::Woken,
+        Some(libc::EINTR) => Wait::Woken,
+        // A kernel that refuses: look again now and then instead of all the time.
+        _ => {
+            std::thread::sleep(limit_without_futex);
+            Wait::Woken
+        }
     }
 }
 
