@@ -307,8 +307,8 @@ impl Reader {
     pub(crate) fn message(&self) -> Option<Record> {
         let record = self.ring.message()?;
         // Its commit word was just read, and with it the page that holds the start.
-        let pages = record.position / PAGE != (record.next - 1) / PAGE;
-        if pages && !self.is_whole(&record) { None } else { Some(record) }
+        let crosses_pages = record.position ^ (record.next - 1) >= PAGE;
+        if crosses_pages && !self.is_whole(&record) { None } else { Some(record) }
     }
 
     /// Whether the file still has the record's last bytes: what was truncated away reads as zero.

@@ -284,6 +284,9 @@ pub struct Lap {
 }
 
 impl Lap {
+    /// No lap: no word is a message in it.
+    pub const NONE: Lap = Lap { end: 0, stamp: 0 };
+
     /// The lap of `position` in a ring of `capacity` bytes.
     pub fn of(position: u64, capacity: u64) -> Lap {
         let end = (position & !(capacity - 1)) + capacity;

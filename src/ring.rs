@@ -282,9 +282,9 @@ impl Writer {
 pub(crate) struct Reader {
     window: Window,
     max_len: u32,
-    /// The next record to look at.
-    next: Cell<u64>,
-    /// Its lap, or the one before when nobody has looked yet.
+    /// Where the next record is looked for.
+    at: Cell<u64>,
+    /// Its lap, or the one before when nobody has looked yet, or none when nothing may be read there.
     lap: Cell<Lap>,
     /// Everything below is released.
     released: Cell<u64>,
@@ -297,6 +297,8 @@ pub(crate) struct Reader {
     batch: Cell<Option<u64>>,
     /// Records that were taken and put back, by position: looked at again before anything newer.
     put_back: RefCell<BTreeSet<u64>>,
+    /// While there are some: where the first record is that was never taken.
+    frontier: Cell<Option<u64>>,
     /// A broken rule, from whose position on nothing is read any more.
     stop: Cell<Option<Broken>>,
     /// Whether any of the last four is in force; then nothing takes the short way.
@@ -321,13 +323,14 @@ impl Reader {
             lap: Cell::new(Lap::of(at, window.capacity())),
             window,
             max_len,
-            next: Cell::new(at),
+            at: Cell::new(at),
             released: Cell::new(at),
             read_pos,
             messages: Cell::new(0),
             early: RefCell::default(),
             batch: Cell::new(None),
             put_back: RefCell::default(),
+            frontier: Cell::new(None),
             stop: Cell::new(None),
             unusual: Cell::new(false),
         };
@@ -343,53 +346,38 @@ impl Reader {
         &self.window
     }
 
-    /// Where [`look`](Self::look) looks.
-    #[inline(always)]
+    /// Where the first record is that was never taken.
     pub(crate) fn next(&self) -> u64 {
-        self.next.get()
+        self.frontier.get().unwrap_or(self.at.get())
     }
 
-    /// The next record, if it is a message. Leaves everything else to [`look`](Self::look), also the first message of
-    /// a lap that nobody has looked at: its word's check is another, and nothing is found.
+    /// The next record, if it is a message. Leaves everything else to [`look_from`](Self::look_from), also the first
+    /// message of a lap that nobody has looked at: its word's check is another, and nothing is found.
     #[inline(always)]
     pub(crate) fn message(&self) -> Option<Record> {
-        if self.unusual.get() {
-            return self.message_slowly();
-        }
-        message_at(&self.window, self.next.get(), &self.lap.get(), self.max_len).ok()
-    }
-
-    #[cold]
-    fn message_slowly(&self) -> Option<Record> {
-        self.look().ok().flatten().filter(|record| record.kind == Kind::Data)
+        message_at(&self.window, self.at.get(), &self.lap.get(), self.max_len).ok()
     }
 
     /// Whether there is anything at all at the next record's place: the smallest possible look.
     #[inline(always)]
     pub(crate) fn has_word(&self) -> bool {
         // ORDERING(publish): relaxed; whoever then takes the record loads the word again.
-        self.window.word(self.next.get()).load(Ordering::Relaxed) != CommitWord::NOTHING
+        self.window.word(self.at.get()).load(Ordering::Relaxed) != CommitWord::NOTHING
     }
 
-    /// The next record, which may be a pad, if there is one.
-    pub(crate) fn look(&self) -> Result<Option<Record>, Broken> {
-        self.look_from(0)
-    }
-
-    /// The next record that is not below `from`.
+    /// The next record that is not below `from`, which may be a pad, if there is one.
     pub(crate) fn look_from(&self, from: u64) -> Result<Option<Record>, Broken> {
         let again = self.put_back.borrow().range(from..).next().copied();
-        let next = self.next.get();
+        self.set_lap();
         match self.stop.get() {
-            Some(broken) if again.is_none() && next >= broken.position => return Err(broken),
-            _ => self.lap.set(Lap::of(next, self.window.capacity())),
+            Some(broken) if again.is_none() && self.next() >= broken.position => Err(broken),
+            _ => inspect(&self.window, again.unwrap_or(self.next()), self.max_len),
         }
-        inspect(&self.window, again.unwrap_or(next), self.max_len)
     }
 
     /// How many messages lie ahead, up to the first word that is none or a lap.
     pub(crate) fn count_ahead(&self) -> usize {
-        let mut position = self.next.get();
+        let mut position = self.next();
         let end = position + self.window.capacity();
         let mut count = self.put_back.borrow().len();
         while position < end
@@ -404,17 +392,30 @@ impl Reader {
     /// Hands out a record that was looked at.
     #[inline(always)]
     pub(crate) fn take(&self, record: &Record) {
-        if record.position == self.next.get() {
-            self.next.set(record.next);
-        } else {
-            self.take_again(record.position);
+        self.at.set(record.next);
+        if self.unusual.get() {
+            self.took(record);
         }
     }
 
+    /// Goes on to look at what was put back, or beyond.
     #[cold]
-    fn take_again(&self, position: u64) {
-        self.put_back.borrow_mut().remove(&position);
+    fn took(&self, record: &Record) {
+        let mut put_back = self.put_back.borrow_mut();
+        if let Some(frontier) = self.frontier.get() {
+            let again = put_back.remove(&record.position);
+            let frontier = if again { frontier } else { record.next };
+            self.frontier.set((!put_back.is_empty()).then_some(frontier));
+            self.at.set(put_back.first().copied().unwrap_or(frontier));
+        }
+        drop(put_back);
+        self.set_lap();
         self.settle();
+    }
+
+    fn set_lap(&self) {
+        let stopped = self.stop.get().is_some_and(|broken| self.at.get() >= broken.position);
+        self.lap.set(if stopped { Lap::NONE } else { Lap::of(self.at.get(), self.window.capacity()) });
     }
 
     /// Moves on behind a pad, and gives it back.
@@ -425,13 +426,17 @@ impl Reader {
 
     /// Takes a record back that was taken and not released: it is looked at again.
     pub(crate) fn put_back(&self, position: u64) {
+        self.frontier.set(Some(self.next()));
         self.put_back.borrow_mut().insert(position);
+        self.at.set(self.at.get().min(position));
+        self.set_lap();
         self.settle();
     }
 
     /// Reads nothing any more from where a rule was broken.
     pub(crate) fn stop(&self, broken: Broken) {
         self.stop.set(Some(broken));
+        self.set_lap();
         self.settle();
     }
 

@@ -69,7 +69,7 @@ fn send(writer: &mut Writer, bytes: &[u8]) -> Result<u64, Refusal> {
 /// The next message, after any pads, which are passed as a lane passes them.
 fn receive(reader: &Reader) -> Option<(Record, Vec<u8>)> {
     loop {
-        let record = reader.look().unwrap()?;
+        let record = reader.look_from(0).unwrap()?;
         reader.take(&record);
         if record.kind == Kind::Data {
             let mut bytes = vec![0; record.len as usize];
@@ -238,13 +238,13 @@ fn every_word_that_breaks_a_rule_is_named_by_its_fault() {
         let lane = Lane::starting_at(position);
         lane.set(position, word);
         let broken = Broken { fault, position, found: word };
-        assert_eq!(lane.reader().look(), Err(broken), "{word:#x}");
+        assert_eq!(lane.reader().look_from(0), Err(broken), "{word:#x}");
         assert_eq!(lane.reader().count_ahead(), 0);
         assert_eq!(lane.try_writer(position).err(), Some(broken), "nobody takes over behind {word:#x}");
     }
     let lane = Lane::starting_at(position);
     lane.set(position, CommitWord::new(Kind::Data, 120, position, CAPACITY).0);
-    assert_eq!(lane.reader().look().unwrap().unwrap().next, 4 * CAPACITY, "to the very end of the ring is legal");
+    assert_eq!(lane.reader().look_from(0).unwrap().unwrap().next, 4 * CAPACITY, "to the very end of the ring is legal");
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn no_word_whatever_makes_the_reader_leave_the_ring() {
         let word = if word & 8 == 0 { word } else { word & !(0xffff << 48) & !(0xfe << 32) & !0xffff_fe00 | check };
         let lane = Lane::starting_at(position);
         lane.set(position, word);
-        match lane.reader().look() {
+        match lane.reader().look_from(0) {
             Ok(None) => assert_eq!(word, 0),
             Ok(Some(record)) => {
                 assert!(record.len <= MAX && record.next > position);
@@ -404,10 +404,10 @@ fn nothing_is_read_from_where_a_rule_was_broken_even_if_the_word_is_put_right() 
     let second = first.next;
     let sound = lane.get(second);
     lane.set(second, !0);
-    let broken = reader.look().unwrap_err();
+    let broken = reader.look_from(0).unwrap_err();
     reader.stop(broken);
     lane.set(second, sound);
-    assert_eq!(reader.look(), Err(broken));
+    assert_eq!(reader.look_from(0), Err(broken));
     assert_eq!(reader.message(), None);
     // What was taken before is not concerned.
     reader.put_back(first.position);
