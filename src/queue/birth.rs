@@ -3,7 +3,6 @@
 //! It is built under a hidden name and then renamed; it is renamed to a hidden name and then removed. What a process that
 //! was killed leaves in between is hidden, and known by a lock that nobody holds. Knows nothing of lanes but their names.
 
-use super::directory::Opening;
 use super::files::*;
 use crate::error::{Cause, Error};
 use crate::layout::{self, FileKind, Header};
@@ -128,7 +127,7 @@ fn tell_attached(dir: &Dir) {
 }
 
 /// Takes the directory out of sight under another name, then removes it. With `expected`, only if it is that one.
-pub(super) fn remove_from(parent: &Dir, name: &str, expected: Option<&FileStat>) -> Result<(), Cause> {
+fn remove_from(parent: &Dir, name: &str, expected: Option<&FileStat>) -> Result<(), Cause> {
     let same = |stat: &FileStat, other: &FileStat| (stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino);
     let dir = parent.open_dir(name).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Cause::NotFound,
@@ -169,6 +168,16 @@ pub(super) fn sweep(root: &Path) -> Result<usize, Error> {
         idle && dismantle(&parent, name, &dir).is_ok()
     });
     Ok(swept.count())
+}
+
+/// Removes the queue that is open as `stat`, if it still has the name `path`.
+pub(super) fn destroy(path: &Path, stat: &FileStat) -> Result<(), Cause> {
+    let (parent, name) = split(path)?;
+    let parent = Dir::open(&parent).map_err(|error| io("", error))?;
+    remove_from(&parent, &name, Some(stat)).map_err(|cause| match cause {
+        Cause::NotFound => Cause::Detached,
+        other => other,
+    })
 }
 
 /// Removes a queue's directory without opening the queue.

@@ -7,7 +7,7 @@ use super::files::*;
 use crate::error::{Cause, Error};
 use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header};
 use crate::region::Region;
-use crate::sys::dir::{self, Dir};
+use crate::sys::dir::{self, Dir, FileStat};
 use crate::sys::{host, lock};
 use bytemuck::Zeroable;
 use std::fs::File;
@@ -24,13 +24,6 @@ pub(crate) struct Directory {
     header: Header,
     fence_mode: FenceMode,
     opening: Opening,
-}
-
-/// What opening accepts, and what it installs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Opening {
-    pub(super) any_filesystem: bool,
-    pub(super) sigbus_guard: bool,
 }
 
 impl std::fmt::Debug for Directory {
@@ -224,18 +217,9 @@ impl Directory {
         }
     }
 
-    /// Removes the queue that is open here, if it still has its name.
-    pub(super) fn destroy(&self) -> Result<(), Error> {
-        let gone = || -> Result<(), Cause> {
-            let (parent, name) = split(&self.path)?;
-            let parent = Dir::open(&parent).map_err(|error| io("", error))?;
-            let here = self.dir.stat().map_err(|error| io("", error))?;
-            super::birth::remove_from(&parent, &name, Some(&here)).map_err(|cause| match cause {
-                Cause::NotFound => Cause::Detached,
-                other => other,
-            })
-        };
-        gone().map_err(|cause| self.error("destroy", cause))
+    /// Which directory this is, whatever its name by now.
+    pub(super) fn stat(&self) -> Result<FileStat, Cause> {
+        self.dir.stat().map_err(|error| io("", error))
     }
 
     fn map(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<Arc<Region>, Cause> {

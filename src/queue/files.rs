@@ -99,3 +99,10 @@ pub(super) const NOT_A_DIRECTORY: &str = "it is not a directory, or it is a symb
 pub(super) fn untrusted(file: &str, what: &str) -> Cause {
     Cause::Untrusted { file: file.to_owned(), what: what.to_owned() }
 }
+
+/// What opening accepts, and what it installs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) any_filesystem: bool,
+    pub(super) sigbus_guard: bool,
+}

@@ -85,7 +85,9 @@ impl Queue {
     /// Removes the queue and everything in it. Whoever is still attached keeps its memory and gets `Detached` when it
     /// next waits.
     pub fn destroy(self) -> Result<(), Error> {
-        self.directory.destroy()
+        let directory = &self.directory;
+        let gone = directory.stat().and_then(|stat| birth::destroy(directory.path(), &stat));
+        gone.map_err(|cause| directory.error("destroy", cause))
     }
 
     /// Removes what a queue's directory at `path` consists of, also when it cannot be opened: damaged, of another

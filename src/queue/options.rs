@@ -2,7 +2,8 @@
 
 use super::Queue;
 use super::birth;
-use super::directory::{Directory, Opening};
+use super::directory::Directory;
+use super::files::Opening;
 use crate::error::{Cause, Error};
 use crate::layout::{self, FenceMode, Header};
 use std::path::Path;
