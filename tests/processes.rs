@@ -253,6 +253,13 @@ fn counts(said: &str) -> (u64, u64) {
     (wakes.parse().unwrap(), expired.parse().unwrap())
 }
 
+/// Without wake-ups every sleep would last to its bound; with them only one whose waker was held up for that long. How
+/// many sleeps there are is open: who announces a sleep looks once more, and may find what it was to sleep for.
+#[track_caller]
+fn woken(wakes: u64, expired: u64) {
+    assert!(wakes > expired, "{wakes} sleeps were ended by the other side, {expired} by their bound");
+}
+
 /// Waits until the word at `offset` of a file says that its owner sleeps.
 fn until_asleep(file: PathBuf, offset: usize) {
     let started = std::time::Instant::now();
@@ -270,20 +277,15 @@ fn a_sender_that_waits_for_room_is_woken_by_the_receiver() {
     let mut child = Role::new("wait for room", queue.path()).with("COUNT", COUNT).start();
     child.expect("full");
     let receiver = queue.receiver().unwrap();
-    let mut rings = 0;
     let mut last = 0;
     while last < COUNT {
         if last < COUNT - 10 {
             until_asleep(queue.path().join("lane-000"), layout::lane::SLEEPS);
         }
-        let before = receiver.wait_stats().rings;
         (_, last) = check(&receiver.recv_timeout(LONG).unwrap().to_vec());
-        rings += receiver.wait_stats().rings - before;
     }
-    // A ring between the sender's count and its sleep makes its last look find room: then there is no sleep to end.
     let (wakes, expired) = counts(&child.hear().unwrap());
-    assert!(wakes > 0, "{wakes} wakes, {expired} expired, {rings} rings");
-    assert!(rings >= COUNT / 2, "{wakes} wakes, {expired} expired, {rings} rings");
+    woken(wakes, expired);
     child.go();
     assert!(child.succeeded());
 }
@@ -302,9 +304,9 @@ fn a_receiver_that_sleeps_is_woken_by_the_sender_once_for_each_sleep() {
         child.expect("got");
     }
     let (wakes, expired) = counts(&child.hear().unwrap());
-    assert!(wakes >= COUNT / 2, "{wakes} wakes, {expired} expired");
+    woken(wakes, expired);
     let rings = sender.wait_stats().rings;
-    assert!((COUNT / 2..=COUNT).contains(&rings), "{rings} rings for {COUNT} messages");
+    assert!((1..=COUNT).contains(&rings), "{rings} rings for {COUNT} messages");
     assert!(child.succeeded());
 }
 
@@ -316,10 +318,10 @@ fn counts_of_sleeps_and_rings_pass_two_to_the_32() {
         let queue = Queue::options().capacity(4096).max_lanes(1).create(dir.path().join(name)).unwrap();
         drop(queue.sender().unwrap());
         let near = |back: u32| (u32::MAX - back).to_ne_bytes();
-        poke(queue.path().join("bell"), layout::bell::SEQ, &near(5));
+        poke(queue.path().join("bell"), layout::bell::SEQ, &near(1));
         // Both even and odd: whoever died asleep left it odd.
         poke(queue.path().join("receiver"), layout::receiver::SLEEPS, &near(8));
-        poke(queue.path().join("receiver"), slot(0) + layout::slot::SEQ, &near(3));
+        poke(queue.path().join("receiver"), slot(0) + layout::slot::SEQ, &near(1));
         poke(queue.path().join("lane-000"), layout::lane::SLEEPS, &near(7));
         queue
     });
@@ -341,7 +343,7 @@ fn counts_of_sleeps_and_rings_pass_two_to_the_32() {
             assert_eq!(check(&receiver.recv_timeout(LONG).unwrap().to_vec()), (0, number));
         }
         let stats = receiver.wait_stats();
-        assert!(stats.wakes >= ROUNDS / 2, "{stats:?}");
+        woken(stats.wakes, stats.expired);
     });
     // Room, too: a sender that waits in a full ring whose words pass 2^32 with each sleep.
     std::thread::scope(|scope| {
