@@ -7,26 +7,27 @@
 mod support;
 
 use laneway::{Receiver, Sender, TryRecvError, TrySendError, Wait};
-use std::sync::OnceLock;
 use std::time::Duration;
-use support::{scratch, small_queue};
+use support::{Role, scratch, small_queue};
 
 const MESSAGES: u64 = 100_000;
 
-/// How a process ended: by itself, or by a signal. None when this host does not offer strict seccomp.
-#[derive(Debug, PartialEq, Eq)]
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Exited,
     Killed,
+    /// This host does not offer strict seccomp.
+    Refused,
 }
 
 /// Runs `warm_up`, and then `confined` of what that made in strict mode, in a process of its own.
-fn confined<T>(warm_up: impl FnOnce() -> T, confined: impl FnOnce(&mut T)) -> Option<End> {
+///
+/// The caller is a process in which nothing else happens: one that is forked must not find a lock that a thread which
+/// it does not have has taken.
+fn confined<T>(warm_up: impl FnOnce() -> T, confined: impl FnOnce(&mut T)) -> End {
     const REFUSED: i32 = 77;
-    // The lock of the test harness's own output, and the allocator's, are taken by nobody who is gone: the child only
-    // makes handles, and ends without unwinding.
-    // SAFETY: the child uses nothing that another thread of the parent may have left in the middle of a change but the
-    // allocator, which the C library makes fit for use after a fork.
+    // SAFETY: the only other thread of this process waits for the end of this one, and holds nothing.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let mut made = warm_up();
@@ -45,27 +46,90 @@ fn confined<T>(warm_up: impl FnOnce() -> T, confined: impl FnOnce(&mut T)) -> Op
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     if libc::WIFSIGNALED(status) {
         assert_eq!(libc::WTERMSIG(status), libc::SIGKILL, "it did not die of a system call");
-        return Some(End::Killed);
+        return End::Killed;
     }
     match libc::WEXITSTATUS(status) {
-        REFUSED => None,
+        REFUSED => End::Refused,
         code => {
             assert_eq!(code, 0);
-            Some(End::Exited)
+            End::Exited
         }
     }
 }
 
-/// Whether this host offers strict seccomp; says so once if it does not.
-fn offered() -> bool {
-    static OFFERED: OnceLock<bool> = OnceLock::new();
-    *OFFERED.get_or_init(|| {
-        let offered = confined(|| (), |()| ()).is_some();
-        if !offered {
-            eprintln!("skipped: this host does not offer strict seccomp");
+#[test]
+#[ignore = "the child process of the other tests"]
+fn child() {
+    let Some(part) = support::role() else { return };
+    let queue = || part.open();
+    let end = match part.name.as_str() {
+        "pair" => confined(|| laneway::pair(1 << 16).unwrap(), |(sender, receiver)| exchange(sender, receiver)),
+        "queue" => {
+            let warm_up = || {
+                // With an idle lane beside the busy one: looking at it is no system call either.
+                let (idle, sender) = (queue().sender().unwrap(), queue().sender().unwrap());
+                let receiver = queue().receiver().unwrap();
+                assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Empty);
+                (idle, sender, receiver)
+            };
+            confined(warm_up, |(_, sender, receiver)| exchange(sender, receiver))
         }
-        offered
-    })
+        "full" => confined(
+            || laneway::pair(4096).unwrap(),
+            |(sender, receiver)| {
+                for _ in 0..200 {
+                    let mut sent = 0;
+                    while sender.try_send(&[1; 100]).is_ok() {
+                        sent += 1;
+                    }
+                    must(sent > 30 && sender.try_send(&[1; 100]) == Err(TrySendError::Full));
+                    must(receiver.try_iter().count() == sent);
+                }
+            },
+        ),
+        "sleep" => {
+            let warm_up = || {
+                let (sender, receiver) = laneway::pair(4096).unwrap();
+                receiver.set_wait(Wait::Park);
+                (sender, receiver)
+            };
+            confined(warm_up, |(_sender, receiver)| {
+                must(receiver.recv_timeout(Duration::from_millis(1)).is_err());
+            })
+        }
+        "wait for room" => {
+            let warm_up = || {
+                let (mut sender, receiver) = laneway::pair(4096).unwrap();
+                sender.set_wait(Wait::Park);
+                while sender.try_send(&[0; 500]).is_ok() {}
+                (sender, receiver)
+            };
+            confined(warm_up, |(sender, _receiver)| {
+                must(sender.send_timeout(&[0; 500], Duration::from_millis(1)).is_err());
+            })
+        }
+        "wake" => {
+            // A receiver that is asleep, as far as a sender can see.
+            let sleeps = laneway::layout::receiver::SLEEPS;
+            support::poke(part.queue.join("receiver"), sleeps, &1u32.to_ne_bytes());
+            confined(|| queue().sender().unwrap(), |sender| must(sender.send(b"wake up").is_ok()))
+        }
+        other => panic!("{other}"),
+    };
+    part.say(&format!("{end:?}"));
+}
+
+/// Lets a child play a part, which must end like this.
+#[track_caller]
+fn ends(part: &str, end: End) {
+    let dir = scratch();
+    let queue = small_queue(&dir, 4);
+    let said = Role::new(part, queue.path()).start().hear();
+    if said == Some(format!("{:?}", End::Refused)) {
+        eprintln!("skipped: this host does not offer strict seccomp");
+    } else {
+        assert_eq!(said, Some(format!("{end:?}")));
+    }
 }
 
 /// Panicking would be a system call, and say nothing of where: a process that finds something wrong stops like this.
@@ -104,91 +168,30 @@ fn exchange(sender: &mut Sender, receiver: &Receiver) {
 
 #[test]
 fn a_pair_moves_messages_without_a_system_call() {
-    if offered() {
-        let end = confined(|| laneway::pair(1 << 16).unwrap(), |(sender, receiver)| exchange(sender, receiver));
-        assert_eq!(end, Some(End::Exited));
-    }
+    ends("pair", End::Exited);
 }
 
 #[test]
 fn a_queue_moves_messages_without_a_system_call() {
-    if !offered() {
-        return;
-    }
-    let dir = scratch();
-    let queue = small_queue(&dir, 4);
-    let warm_up = || {
-        // With lanes beside the busy one, and one more that comes and goes: looking at them is no system call either.
-        let (idle, sender) = (queue.sender().unwrap(), queue.sender().unwrap());
-        let receiver = queue.receiver().unwrap();
-        assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Empty);
-        (idle, sender, receiver)
-    };
-    assert_eq!(confined(warm_up, |(_, sender, receiver)| exchange(sender, receiver)), Some(End::Exited));
+    ends("queue", End::Exited);
 }
 
 #[test]
 fn a_full_lane_is_reported_without_a_system_call() {
-    if !offered() {
-        return;
-    }
-    let end = confined(
-        || laneway::pair(4096).unwrap(),
-        |(sender, receiver)| {
-            for _ in 0..200 {
-                let mut sent = 0;
-                while sender.try_send(&[1; 100]).is_ok() {
-                    sent += 1;
-                }
-                must(sent > 30 && sender.try_send(&[1; 100]) == Err(TrySendError::Full));
-                must(receiver.try_iter().count() == sent);
-            }
-        },
-    );
-    assert_eq!(end, Some(End::Exited));
+    ends("full", End::Exited);
 }
 
 #[test]
 fn a_receiver_that_sleeps_does_make_a_system_call() {
-    if offered() {
-        let warm_up = || {
-            let (sender, receiver) = laneway::pair(4096).unwrap();
-            receiver.set_wait(Wait::Park);
-            (sender, receiver)
-        };
-        let end = confined(warm_up, |(_sender, receiver)| {
-            must(receiver.recv_timeout(Duration::from_millis(1)).is_err());
-        });
-        assert_eq!(end, Some(End::Killed));
-    }
+    ends("sleep", End::Killed);
 }
 
 #[test]
 fn a_sender_that_waits_for_room_does_make_a_system_call() {
-    if offered() {
-        let warm_up = || {
-            let (mut sender, receiver) = laneway::pair(4096).unwrap();
-            sender.set_wait(Wait::Park);
-            while sender.try_send(&[0; 500]).is_ok() {}
-            (sender, receiver)
-        };
-        let end = confined(warm_up, |(sender, _receiver)| {
-            must(sender.send_timeout(&[0; 500], Duration::from_millis(1)).is_err());
-        });
-        assert_eq!(end, Some(End::Killed));
-    }
+    ends("wait for room", End::Killed);
 }
 
 #[test]
 fn a_sender_that_wakes_a_sleeper_does_make_a_system_call() {
-    if !offered() {
-        return;
-    }
-    let dir = scratch();
-    let queue = small_queue(&dir, 1);
-    // A receiver that is asleep, as far as a sender can see.
-    let sleeps = laneway::layout::receiver::SLEEPS;
-    support::poke(queue.path().join("receiver"), sleeps, &1u32.to_ne_bytes());
-    let end = confined(|| queue.sender().unwrap(), |sender| must(sender.send(b"wake up").is_ok()));
-    assert_eq!(end, Some(End::Killed));
+    ends("wake", End::Killed);
 }
