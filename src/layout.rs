@@ -36,6 +36,16 @@ pub enum FenceMode {
     Asymmetric = 2,
 }
 
+/// Who may take part in a queue; fixed when it is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Trust {
+    /// Processes of one user.
+    Cooperative = 0,
+    /// Processes of a group's users: each can write its own files only.
+    Contained = 1,
+}
+
 /// The first 128 bytes of every file. All files of a queue agree in every field but `kind`, `lane`, `priority` and
 /// `checksum`, so that each file alone, or a copy of it, says what it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -61,7 +71,7 @@ pub struct Header {
     pub max_lanes: u32,
     /// A [`FenceMode`].
     pub fence_mode: u32,
-    /// 0: cooperative. Others are reserved.
+    /// A [`Trust`].
     pub trust: u32,
     /// The lane's number; 0 in other files.
     pub lane: u32,

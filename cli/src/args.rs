@@ -59,6 +59,9 @@ pub(crate) struct Create {
     /// The longest message; at most, and by default, 16 less than the capacity
     #[arg(long, value_name = "BYTES", value_parser = crate::units::parse_bytes)]
     pub(crate) max_message: Option<u64>,
+    /// Share it with the users of this group, by number: they may send and observe, you receive
+    #[arg(long, value_name = "GID")]
+    pub(crate) group: Option<u32>,
 }
 
 #[derive(Debug, Args)]

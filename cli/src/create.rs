@@ -19,6 +19,9 @@ pub(crate) fn run(args: Create, json: bool) -> Result<ExitCode> {
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);
     }
+    if let Some(gid) = args.group {
+        options = options.shared_with_group(gid);
+    }
     let queue = options.create(&path)?;
     if json {
         output::print_json(&json!({

@@ -37,7 +37,13 @@ fn build(path: &Path, limits: &Header, opening: Opening) -> Result<(), Cause> {
     // Held until the queue has its name: what is left of a creator that was killed is known by its free lock.
     let lock = dir.create_file(RECEIVER_LOCK, 0o600).map_err(|error| io(RECEIVER_LOCK, error))?;
     let born = lock::try_lock(&lock).map_err(|error| io(RECEIVER_LOCK, error)).and_then(|_| {
+        if let Some(gid) = opening.group {
+            // Closed to the group until everything is there.
+            dir.set_group(gid).and_then(|()| dir.set_mode(0o2700)).map_err(|error| io("", error))?;
+        }
         fill(&dir, &header)?;
+        let trust = trust_of(&header).expect("made by Options");
+        dir.set_mode(dir_mode(trust)).map_err(|error| io("", error))?;
         parent.rename_new(&temporary, &parent, &name).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => Cause::AlreadyExists,
             _ => io("", error),
@@ -149,7 +155,12 @@ fn remove_from(parent: &Dir, name: &str, expected: Option<&FileStat>) -> Result<
         parent.rename_new(&hidden, parent, name).map_err(|error| io("", error))?;
         return Err(Cause::Detached);
     }
-    dismantle(parent, &hidden, &dir)
+    dismantle(parent, &hidden, &dir).inspect_err(|_| {
+        // Refused before anything was gone: then it keeps its name, too.
+        if dir.has(QUEUE) {
+            let _ = parent.rename_new(&hidden, parent, name);
+        }
+    })
 }
 
 /// Removes what creators and removers that were killed have left under `root`; says how many.

@@ -5,7 +5,7 @@
 use super::Options;
 use super::files::*;
 use crate::error::{Cause, Error};
-use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header};
+use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header, Trust};
 use crate::region::Region;
 use crate::sys::dir::{self, Dir, FileStat};
 use crate::sys::{host, lock};
@@ -23,6 +23,7 @@ pub(crate) struct Directory {
     uid: u32,
     header: Header,
     fence_mode: FenceMode,
+    trust: Trust,
     opening: Opening,
 }
 
@@ -40,19 +41,25 @@ pub(super) enum LaneFile {
     Mapped(Arc<Region>),
 }
 
-/// A lane's lock, held. The file has one byte once the lane has existed, so that a lane that was lost is not made again
-/// under the same number, behind the back of a receiver that still maps the old one (I7).
-pub(super) struct LaneLock(File);
+/// A lock, held.
+///
+/// That of a lane has one byte once the lane has existed, so that a lane that was lost is not made again under the same
+/// number, behind the back of a receiver that still maps the old one (I7).
+pub(super) struct Lock {
+    file: File,
+    /// In a contained queue: a second one that the group may look at, and that decides nothing.
+    _shown: Option<File>,
+}
 
-impl LaneLock {
+impl Lock {
     /// Whether the lane has existed.
     pub(super) fn is_born(&self) -> Result<bool, Cause> {
-        Ok(dir::stat_file(&self.0).map_err(|error| io("a lane's lock", error))?.st_size > 0)
+        Ok(dir::stat_file(&self.file).map_err(|error| io("a lane's lock", error))?.st_size > 0)
     }
 
     /// Says that the lane exists.
     pub(super) fn set_born(&self) -> Result<(), Cause> {
-        self.0.write_all_at(b"1", 0).map_err(|error| io("a lane's lock", error))
+        self.file.write_all_at(b"1", 0).map_err(|error| io("a lane's lock", error))
     }
 }
 
@@ -71,18 +78,22 @@ impl Directory {
         };
         let dir = Dir::open(&parent).map_err(missing)?.open_dir(&name).map_err(missing)?;
         let stat = dir.stat().map_err(|error| io("", error))?;
-        let me = host::euid();
-        if stat.st_uid != me {
+        let (me, mode) = (host::euid(), stat.st_mode & 0o7777);
+        let contained = mode == dir_mode(Trust::Contained);
+        if stat.st_uid != me && !contained {
             return Err(untrusted("", &format!("it belongs to user {}, and this process is user {me}", stat.st_uid)));
         }
-        if stat.st_mode & 0o022 != 0 {
-            let mode = stat.st_mode & 0o7777;
+        if mode & 0o022 != 0 && !contained {
             return Err(untrusted("", &format!("its mode {mode:04o} lets others write in it")));
         }
         check_filesystem(&dir, opening.any_filesystem)?;
-        let (_, header) = open_checked(&dir, QUEUE, stat.st_uid, false)?;
-        let fence_mode = check_identity(&header)?;
-        let directory = Directory { path: path.to_owned(), dir, uid: stat.st_uid, header, fence_mode, opening };
+        let (_, header) = open_checked(&dir, QUEUE, Some(stat.st_uid), false)?;
+        let (fence_mode, trust) = check_identity(&header)?;
+        if (trust == Trust::Contained) != contained {
+            let right = dir_mode(trust);
+            return Err(untrusted("", &format!("its mode is {mode:04o}, and should be {right:04o}")));
+        }
+        let directory = Directory { path: path.to_owned(), dir, uid: stat.st_uid, header, fence_mode, trust, opening };
         // They are mapped when they are needed; whether they are sound is asked now.
         directory.open_part(QUEUE, FileKind::Queue, 0, false)?;
         directory.open_part(BELL, FileKind::Bell, 0, false)?;
@@ -167,14 +178,14 @@ impl Directory {
     }
 
     /// Takes a lane's lock if nobody holds it and it is fit to be one.
-    pub(super) fn try_lock_lane(&self, number: u32) -> Result<Option<LaneLock>, Cause> {
+    pub(super) fn try_lock_lane(&self, number: u32) -> Result<Option<Lock>, Cause> {
         match self.lock_lane(number) {
             Err(cause) if concerns_all(&cause) => Err(cause),
             answer => Ok(answer.unwrap_or(None)),
         }
     }
 
-    fn lock_lane(&self, number: u32) -> Result<Option<LaneLock>, Cause> {
+    fn lock_lane(&self, number: u32) -> Result<Option<Lock>, Cause> {
         let name = format!("{}.lock", lane_name(number));
         // First without O_CREAT, which sticky directories refuse for files of others.
         let answer = match self.dir.open_file(&name, true) {
@@ -190,27 +201,45 @@ impl Directory {
             answer => answer,
         };
         let file = answer.map_err(|error| self.open_failed(&name, error))?;
-        Ok(self.try_lock(&name, &file)?.then_some(LaneLock(file)))
+        self.lock(&lane_name(number), &name, file)
     }
 
     /// Takes the receiver's lock, trying for a moment while somebody else holds it. Blocks, 100 ms at most.
-    pub(super) fn lock_receiver(&self) -> Result<File, Cause> {
-        // It was born with the queue and is never made again: one that was lost may still be held.
-        let file = self.dir.open_file(RECEIVER_LOCK, true).map_err(|error| self.open_failed(RECEIVER_LOCK, error))?;
-        retry(|| self.try_lock(RECEIVER_LOCK, &file).map(|ours| ours.then_some(())))?.ok_or(Cause::AlreadyReceiving)?;
-        Ok(file)
+    pub(super) fn lock_receiver(&self) -> Result<Lock, Cause> {
+        retry(|| {
+            // It was born with the queue and is never made again: one that was lost may still be held.
+            let file =
+                self.dir.open_file(RECEIVER_LOCK, true).map_err(|error| self.open_failed(RECEIVER_LOCK, error))?;
+            self.lock(RECEIVER, RECEIVER_LOCK, file)
+        })?
+        .ok_or(Cause::AlreadyReceiving)
     }
 
     /// Takes a lock, unless somebody else holds it or the file has lost its name.
-    fn try_lock(&self, name: &str, file: &File) -> Result<bool, Cause> {
-        check_owner(file, name, self.uid)?;
-        let ours = lock::try_lock(file).map_err(|error| io(name, error))?;
-        Ok(ours && dir::stat_file(file).is_ok_and(|stat| stat.st_nlink == 1))
+    fn lock(&self, owner: &str, name: &str, file: File) -> Result<Option<Lock>, Cause> {
+        check_owner(&file, name, Some(host::euid()), 0o022)?;
+        let ours = lock::try_lock(&file).map_err(|error| io(name, error))?
+            && dir::stat_file(&file).is_ok_and(|stat| stat.st_nlink == 1);
+        Ok(ours.then(|| Lock { file, _shown: self.show(owner) }))
+    }
+
+    /// Lets the group see that we are here. Whoever may look may also be in the way, so failing means nothing.
+    fn show(&self, owner: &str) -> Option<File> {
+        if self.trust == Trust::Cooperative {
+            return None;
+        }
+        let name = format!("{owner}.alive");
+        let file = self.dir.open_file(&name, true).or_else(|_| self.dir.create_file(&name, 0o640)).ok()?;
+        lock::try_lock(&file).ok()?.then_some(file)
     }
 
     /// Whether somebody holds the receiver's lock, or a lane's.
     pub(super) fn is_held(&self, lane: Option<u32>) -> Result<bool, Cause> {
-        let name = lane.map_or(RECEIVER_LOCK.to_owned(), |number| format!("{}.lock", lane_name(number)));
+        let owner = lane.map_or(RECEIVER.to_owned(), lane_name);
+        let name = match self.trust {
+            Trust::Cooperative => format!("{owner}.lock"),
+            Trust::Contained => format!("{owner}.alive"),
+        };
         match self.dir.open_file(&name, false) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             answer => answer.and_then(|file| lock::is_held(&file)).map_err(|error| io(&name, error)),
@@ -224,13 +253,18 @@ impl Directory {
 
     fn map(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<Arc<Region>, Cause> {
         let file = self.open_part(name, kind, lane, writable)?;
-        Region::map(&file, self.header.file_len(kind) as usize, writable, self.opening.sigbus_guard)
-            .map_err(|error| io(name, error))
+        let guarded = self.opening.sigbus_guard || self.trust == Trust::Contained;
+        Region::map(&file, self.header.file_len(kind) as usize, writable, guarded).map_err(|error| io(name, error))
     }
 
     /// Opens one of the queue's files and compares its header with the queue's, field by field.
     fn open_part(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<File, Cause> {
-        let (file, found) = open_checked(&self.dir, name, self.uid, writable).map_err(|cause| match cause {
+        let owner = match (kind, self.trust) {
+            // Whoever sends may own a lane; only its owner writes it.
+            (FileKind::Lane, Trust::Contained) => writable.then(host::euid),
+            _ => Some(self.uid),
+        };
+        let (file, found) = open_checked(&self.dir, name, owner, writable).map_err(|cause| match cause {
             Cause::NotFound => self.open_failed(name, ErrorKind::NotFound.into()),
             other => other,
         })?;
@@ -273,14 +307,16 @@ pub(super) fn retry<T, E>(mut attempt: impl FnMut() -> Result<Option<T>, E>) -> 
 }
 
 /// Opens a file, checks whose it is, and reads its header: by `read`, because a mapping of a short file would fault.
-fn open_checked(dir: &Dir, name: &str, uid: u32, writable: bool) -> Result<(File, Header), Cause> {
+fn open_checked(dir: &Dir, name: &str, uid: Option<u32>, writable: bool) -> Result<(File, Header), Cause> {
     let file = dir.open_file(name, writable).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Cause::NotFound,
         _ if error.raw_os_error() == Some(libc::ELOOP) => untrusted(name, "it is a symbolic link"),
         ErrorKind::IsADirectory => untrusted(name, "it is a directory"),
         _ => io(name, error),
     })?;
-    check_owner(&file, name, uid)?;
+    // Anybody in the group may write the bell; that of a cooperative queue is in nobody else's reach.
+    let others = if name == BELL { 0o002 } else { 0o022 };
+    check_owner(&file, name, uid, others)?;
     let mut header = Header::zeroed();
     match file.read_exact_at(bytemuck::bytes_of_mut(&mut header), 0) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -304,15 +340,17 @@ fn open_checked(dir: &Dir, name: &str, uid: u32, writable: bool) -> Result<(File
     Ok((file, header))
 }
 
-fn check_owner(file: &File, name: &str, uid: u32) -> Result<(), Cause> {
+fn check_owner(file: &File, name: &str, uid: Option<u32>, others: u32) -> Result<(), Cause> {
     let stat = dir::stat_file(file).map_err(|error| io(name, error))?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
         Err(untrusted(name, "it is not a regular file"))
     } else if stat.st_nlink > 1 {
         Err(untrusted(name, &format!("it has {} names", stat.st_nlink)))
-    } else if stat.st_uid != uid {
-        Err(untrusted(name, &format!("it belongs to user {}, and the queue to user {uid}", stat.st_uid)))
-    } else if stat.st_mode & 0o022 != 0 {
+    } else if let Some(uid) = uid
+        && stat.st_uid != uid
+    {
+        Err(untrusted(name, &format!("it belongs to user {}, and should to user {uid}", stat.st_uid)))
+    } else if stat.st_mode & others != 0 {
         Err(untrusted(name, &format!("its mode {:04o} lets others write it", stat.st_mode & 0o7777)))
     } else {
         Ok(())
@@ -320,7 +358,7 @@ fn check_owner(file: &File, name: &str, uid: u32) -> Result<(), Cause> {
 }
 
 /// Checks what the `queue` file says, beyond its checksum.
-fn check_identity(header: &Header) -> Result<FenceMode, Cause> {
+fn check_identity(header: &Header) -> Result<(FenceMode, Trust), Cause> {
     let wrong = |field, found: u64, expected: &str| damaged(QUEUE, field, found.to_string(), expected.to_owned());
     let boot_id = host::boot_id().map_err(|error| io("", error))?;
     if header.kind != FileKind::Queue as u32 {
@@ -332,9 +370,11 @@ fn check_identity(header: &Header) -> Result<FenceMode, Cause> {
     if header.features != 0 {
         return Err(wrong("features", header.features, "0: this library knows none"));
     }
-    let reserved: [(&'static str, u64); 5] = [
+    let Some(trust) = trust_of(header) else {
+        return Err(wrong("trust", header.trust.into(), "0 or 1"));
+    };
+    let reserved: [(&'static str, u64); 4] = [
         ("overflow_limit", header.overflow_limit),
-        ("trust", header.trust.into()),
         ("priority", header.priority.into()),
         ("outcome_slots", header.outcome_slots.into()),
         ("reserved", header.reserved),
@@ -351,8 +391,8 @@ fn check_identity(header: &Header) -> Result<FenceMode, Cause> {
         other => other,
     })?;
     match header.fence_mode {
-        mode if mode == FenceMode::Symmetric as u32 => Ok(FenceMode::Symmetric),
-        mode if mode == FenceMode::Asymmetric as u32 => Ok(FenceMode::Asymmetric),
+        mode if mode == FenceMode::Symmetric as u32 => Ok((FenceMode::Symmetric, trust)),
+        mode if mode == FenceMode::Asymmetric as u32 => Ok((FenceMode::Asymmetric, trust)),
         mode => Err(wrong("fence_mode", mode.into(), "1 or 2")),
     }
 }

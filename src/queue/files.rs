@@ -1,7 +1,7 @@
 //! The files of a queue: their names, how one is made, and the words for what is wrong with one.
 
 use crate::error::Cause;
-use crate::layout::{FileKind, Header};
+use crate::layout::{FileKind, Header, Trust};
 use crate::sys::dir::{self, Dir};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -47,8 +47,31 @@ pub(super) fn lane_number(name: &str) -> Option<u32> {
 }
 
 pub(super) fn is_queue_file(name: &str) -> bool {
-    [QUEUE, BELL, RECEIVER, RECEIVER_LOCK, TRIAL].contains(&name)
-        || lane_number(name.strip_suffix(".lock").or(name.strip_suffix(".new")).unwrap_or(name)).is_some()
+    let owner = [".lock", ".new", ".alive"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    [QUEUE, BELL, RECEIVER, RECEIVER_LOCK, TRIAL].contains(&name) || owner == RECEIVER || lane_number(owner).is_some()
+}
+
+/// The mode of a queue's directory.
+pub(super) fn dir_mode(trust: Trust) -> u32 {
+    match trust {
+        Trust::Cooperative => 0o700,
+        // New files belong to the group, and everybody can remove his own only.
+        Trust::Contained => 0o3770,
+    }
+}
+
+/// The mode of a file that is mapped.
+pub(super) fn file_mode(trust: Trust, kind: FileKind) -> u32 {
+    match (trust, kind) {
+        (Trust::Cooperative, _) => 0o600,
+        (Trust::Contained, FileKind::Bell) => 0o660,
+        (Trust::Contained, _) => 0o640,
+    }
+}
+
+/// The header's word.
+pub(super) fn trust_of(header: &Header) -> Option<Trust> {
+    [Trust::Cooperative, Trust::Contained].into_iter().find(|trust| *trust as u32 == header.trust)
 }
 
 pub(super) fn io(file: &str, source: io::Error) -> Cause {
@@ -73,7 +96,8 @@ pub(super) fn make_file(dir: &Dir, name: &str, header: &Header) -> Result<File, 
         .into_iter()
         .find(|kind| *kind as u32 == header.kind)
         .expect("made by Header::of");
-    let file = dir.create_file(name, 0o600).map_err(|error| io(name, error))?;
+    let trust = trust_of(header).expect("checked when the queue was opened, or made by us");
+    let file = dir.create_file(name, file_mode(trust, kind)).map_err(|error| io(name, error))?;
     reserve(&file, name, header.file_len(kind))?;
     file.write_all_at(bytemuck::bytes_of(header), 0).map_err(|error| io(name, error))?;
     Ok(file)
@@ -105,4 +129,6 @@ pub(super) fn untrusted(file: &str, what: &str) -> Cause {
 pub(super) struct Opening {
     pub(super) any_filesystem: bool,
     pub(super) sigbus_guard: bool,
+    /// The group to share a new queue with.
+    pub(super) group: Option<u32>,
 }

@@ -5,7 +5,7 @@ use super::birth;
 use super::directory::Directory;
 use super::files::Opening;
 use crate::error::{Cause, Error};
-use crate::layout::{self, FenceMode, Header};
+use crate::layout::{self, FenceMode, Header, Trust};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ impl Default for Options {
             capacity: 256 << 10,
             max_lanes: 64,
             max_message: None,
-            opening: Opening { any_filesystem: false, sigbus_guard: true },
+            opening: Opening { any_filesystem: false, sigbus_guard: true, group: None },
         }
     }
 }
@@ -74,6 +74,17 @@ impl Options {
     /// are passed on to what was installed before.
     pub fn sigbus_guard(mut self, install: bool) -> Options {
         self.opening.sigbus_guard = install;
+        self
+    }
+
+    /// Shares the queue with the users of a group: they may send and observe, this user receives.
+    ///
+    /// Each process can write its own files only and remove its own only, which the kernel enforces; what a hostile sender
+    /// can damage is its own lane, and what it can waste is the number of lanes and wake-ups. Lanes are taken over only by
+    /// the same user. The guard of [`sigbus_guard`](Self::sigbus_guard) is always on. The directories above must let the
+    /// group through.
+    pub fn shared_with_group(mut self, gid: u32) -> Options {
+        self.opening.group = Some(gid);
         self
     }
 
@@ -134,7 +145,7 @@ impl Options {
             max_message: max_message as u32,
             max_lanes: self.max_lanes,
             fence_mode: FenceMode::Symmetric as u32,
-            trust: 0,
+            trust: if self.opening.group.is_some() { Trust::Contained } else { Trust::Cooperative } as u32,
             lane: 0,
             priority: 0,
             outcome_slots: 0,

@@ -1,6 +1,6 @@
 //! The receiving end of a queue.
 
-use super::directory::{Directory, LaneFile};
+use super::directory::{Directory, LaneFile, Lock};
 use super::message::Message;
 use super::schedule::{QUANTUM, Schedule};
 use crate::bell::Sleeper;
@@ -14,7 +14,6 @@ use crate::wait::{Look, Wait, WaitStats, Waiter};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,7 +58,7 @@ pub struct Receiver {
 
 pub(super) struct Home {
     directory: Arc<Directory>,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What ends the receiver's own words before it goes: for a pair there will be no other.

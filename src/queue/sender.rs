@@ -1,7 +1,7 @@
 //! The sending end of a queue.
 
 use super::Ticket;
-use super::directory::{self, Directory, LaneFile, LaneLock};
+use super::directory::{self, Directory, LaneFile, Lock};
 use crate::bell::Sleeper;
 use crate::error::{Cause, Damage, Error, SendError, TrySendError, WrongLength};
 use crate::lane::{Memory, Writer};
@@ -42,7 +42,7 @@ pub struct Sender {
 
 pub(super) struct Home {
     directory: Arc<Directory>,
-    _lock: LaneLock,
+    _lock: Lock,
     /// Changes when a sender attaches, and when the queue is removed.
     epoch: Peer<AtomicU64>,
     seen_epoch: u64,

@@ -44,10 +44,16 @@ impl Dir {
         Ok(openat(&self.0, name, access | PLAIN, Mode::empty())?.into())
     }
 
-    /// Creates a file that must not exist, writable by its owner and readable with `mode`.
+    /// Creates a file that must not exist.
     pub(crate) fn create_file(&self, name: &str, mode: u32) -> io::Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | PLAIN;
-        Ok(openat(&self.0, name, flags, Mode::from_bits_truncate(mode))?.into())
+        let mode = Mode::from_bits_truncate(mode);
+        let file = openat(&self.0, name, flags, mode)?;
+        if mode.intersects(Mode::S_IRWXG) {
+            // The umask may have taken from the group what is its.
+            nix::sys::stat::fchmod(&file, mode)?;
+        }
+        Ok(file.into())
     }
 
     /// Renames within this directory, or into another, never onto something that exists.
@@ -90,6 +96,16 @@ impl Dir {
     pub(crate) fn has_dir(&self, name: &str) -> bool {
         fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+    }
+
+    /// Gives the directory to a group.
+    pub(crate) fn set_group(&self, gid: u32) -> io::Result<()> {
+        Ok(nix::unistd::fchown(&self.0, None, Some(nix::unistd::Gid::from_raw(gid)))?)
+    }
+
+    /// Sets the directory's mode, whatever the umask.
+    pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(nix::sys::stat::fchmod(&self.0, Mode::from_bits_truncate(mode))?)
     }
 
     /// The directory's owner and mode.

@@ -34,7 +34,7 @@ pub(crate) fn random_id() -> io::Result<[u8; 16]> {
     if got == id.len() as isize { Ok(id) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The effective user id.
+/// The effective user id of this thread.
 pub(crate) fn euid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
