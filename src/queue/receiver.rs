@@ -250,7 +250,15 @@ impl Receiver {
             if let Some(message) = self.take_here() {
                 return Ok(message);
             }
-            self.look_elsewhere(&mut looks, deadline)?;
+            let glances = self.look_elsewhere(&mut looks, deadline)?;
+            if let Some(lane) = self.lanes[self.current.get()].get() {
+                for _ in 0..glances {
+                    spin_hint();
+                    if lane.has_word() {
+                        break;
+                    }
+                }
+            }
         }
     }
 
@@ -269,26 +277,20 @@ impl Receiver {
         None
     }
 
-    /// Gives another lane its turn, looks again for a moment, and in the end waits.
+    /// Gives another lane its turn, or waits until one has something, or says how often to glance at the current one
+    /// before asking again.
     #[inline(never)]
-    fn look_elsewhere(&self, looks: &mut u32, deadline: Option<Instant>) -> Result<(), RecvError> {
+    fn look_elsewhere(&self, looks: &mut u32, deadline: Option<Instant>) -> Result<u32, RecvError> {
         if self.choose().map_err(RecvError::Corrupt)? {
-            return Ok(());
+            return Ok(0);
         }
         if *looks >= SHORT_SPIN || self.waiter.policy() == Wait::Park {
-            return self.wait(deadline);
+            return self.wait(deadline).map(|()| 0);
         }
         // Where there is one lane, look at nothing else for a while: the next glance comes the sooner.
         let glances = if self.lane_count.get() == 1 { SHORT_SPIN / 2 } else { 1 };
         *looks += glances;
-        let lane = self.lanes[self.current.get()].get();
-        for _ in 0..glances {
-            spin_hint();
-            if lane.is_some_and(Reader::has_word) {
-                break;
-            }
-        }
-        Ok(())
+        Ok(glances)
     }
 
     /// Waits until some lane has something, and gives it its turn.
