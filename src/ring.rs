@@ -301,7 +301,7 @@ pub(crate) struct Reader {
     frontier: Cell<Option<u64>>,
     /// A broken rule, from whose position on nothing is read any more.
     stop: Cell<Option<Broken>>,
-    /// Whether any of the last four is in force; then nothing takes the short way.
+    /// Whether any of the last four is in force; then taking has more to do, and releasing takes the long way.
     unusual: Cell<bool>,
 }
 
