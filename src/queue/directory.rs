@@ -127,6 +127,14 @@ impl Directory {
         self.dir.has(QUEUE)
     }
 
+    /// When a name was last added to the directory or taken from it, nanoseconds since 1970, if that is so long ago that
+    /// the next change must show: file systems keep this time to some milliseconds only.
+    pub(super) fn changed_at(&self) -> Option<u64> {
+        let stat = self.dir.stat().ok()?;
+        let at = stat.st_mtime as u64 * 1_000_000_000 + stat.st_mtime_nsec as u64;
+        (host::realtime_ns().saturating_sub(at) > 1_000_000_000).then_some(at)
+    }
+
     /// Maps the receiver's file.
     pub(super) fn map_receiver(&self, writable: bool) -> Result<Arc<Region>, Cause> {
         self.map(RECEIVER, FileKind::Receiver, 0, writable)

@@ -43,6 +43,8 @@ pub struct Receiver {
     seen_epoch: Cell<u64>,
     /// Lanes that exist and have no reader, and why.
     unreadable: RefCell<BTreeMap<u32, Damage>>,
+    /// When the directory had last changed when it was listed.
+    listed: Cell<Option<u64>>,
     /// The directory was removed.
     gone: Cell<bool>,
     /// Damage that nobody has been told of yet.
@@ -111,6 +113,7 @@ impl Receiver {
             lanes_epoch: bell.peer(layout::bell::LANES_EPOCH),
             seen_epoch: Cell::new(0),
             unreadable: RefCell::default(),
+            listed: Cell::new(None),
             gone: Cell::new(false),
             reports: RefCell::default(),
             role,
@@ -298,7 +301,7 @@ impl Receiver {
         let found = self.waiter.wait(&self.sleeper, deadline, |look| {
             if look == Look::Beyond {
                 // A lane that cannot be mapped now (too many files open, say) is tried again after the next sleep.
-                let _ = self.find_lanes();
+                let _ = self.find_lanes_if_changed();
             }
             if self.gone.get() {
                 return Some(Err(RecvError::Detached));
@@ -377,6 +380,17 @@ impl Receiver {
         };
         // Lanes that we do not know of count too; asking is for the rare moment at which the answer could be yes.
         all_known() && self.find_lanes().is_ok() && all_known() && !self.has_mail() && self.reports.borrow().is_empty()
+    }
+
+    /// As `find_lanes`, unless the directory is as it was: asking costs one system call, however many lanes there are.
+    fn find_lanes_if_changed(&self) -> Result<(), Cause> {
+        let changed_at = self.home.as_ref().and_then(|home| home.directory.changed_at());
+        if changed_at.is_some() && changed_at == self.listed.get() {
+            return Ok(());
+        }
+        self.find_lanes()?;
+        self.listed.set(changed_at);
+        Ok(())
     }
 
     /// Finds lanes that came since the last time, and whether the queue is still there.
