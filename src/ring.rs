@@ -485,7 +485,9 @@ impl Reader {
     /// Ends a batch. True when there was one: then the writer is to be told.
     pub(crate) fn end_batch(&self) -> bool {
         let was_batch = self.batch.replace(None).is_some();
-        self.settle();
+        if was_batch {
+            self.settle();
+        }
         was_batch
     }
 

@@ -280,3 +280,26 @@ fn what_is_no_queue_is_not_removed_and_a_refusal_changes_nothing() {
     assert_eq!(queue.receiver().unwrap().recv().unwrap().to_vec(), b"kept");
     Queue::remove(&path).unwrap();
 }
+
+#[test]
+fn a_sweep_never_takes_a_queue_from_whoever_builds_it() {
+    let dir = scratch();
+    let built = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !built.load(std::sync::atomic::Ordering::Relaxed) {
+                Queue::sweep(dir.path()).unwrap();
+            }
+        });
+        let outcome = std::panic::catch_unwind(|| {
+            for number in 0..1000 {
+                let queue = Queue::options().capacity(4096).create(dir.path().join(format!("q{number}"))).unwrap();
+                queue.sender().unwrap().send(b"mail").unwrap();
+                assert_eq!(queue.receiver().unwrap().recv().unwrap().to_vec(), b"mail");
+            }
+        });
+        built.store(true, std::sync::atomic::Ordering::Relaxed);
+        outcome.unwrap();
+    });
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1000, "the queues and nothing else");
+}

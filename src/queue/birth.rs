@@ -6,8 +6,9 @@
 use super::files::*;
 use crate::error::{Cause, Error};
 use crate::layout::{self, FileKind, Header};
-use crate::sys::dir::{Dir, FileStat};
+use crate::sys::dir::{Dir, FileStat, stat_file};
 use crate::sys::{fence, host, lock};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
@@ -33,10 +34,8 @@ fn build(path: &Path, limits: &Header, opening: Opening) -> Result<(), Cause> {
         created_ns: host::realtime_ns(),
         ..*limits
     };
-    let (temporary, dir) = make_hidden(&parent)?;
-    // Held until the queue has its name: what is left of a creator that was killed is known by its free lock.
-    let lock = dir.create_file(RECEIVER_LOCK, 0o600).map_err(|error| io(RECEIVER_LOCK, error))?;
-    let born = lock::try_lock(&lock).map_err(|error| io(RECEIVER_LOCK, error)).and_then(|_| {
+    let (temporary, dir, _lock) = make_hidden(&parent)?;
+    let born = (|| {
         if let Some(gid) = opening.group {
             // Closed to the group until everything is there.
             dir.set_group(gid).and_then(|()| dir.set_mode(0o2700)).map_err(|error| io("", error))?;
@@ -48,7 +47,7 @@ fn build(path: &Path, limits: &Header, opening: Opening) -> Result<(), Cause> {
             ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => Cause::AlreadyExists,
             _ => io("", error),
         })
-    });
+    })();
     if born.is_err() {
         // Nothing to say of a failure here: the reason for the first one is what counts.
         let _ = dismantle(&parent, &temporary, &dir);
@@ -56,11 +55,31 @@ fn build(path: &Path, limits: &Header, opening: Opening) -> Result<(), Cause> {
     born
 }
 
-/// Makes a directory under a name that nobody looks at.
-fn make_hidden(parent: &Dir) -> Result<(String, Dir), Cause> {
-    let name = hidden_name()?;
-    let dir = parent.make_dir(&name, 0o700).map_err(|error| io("", error))?;
-    Ok((name, dir))
+/// Makes a directory under a name that nobody looks at, with its receiver's lock, held.
+///
+/// The lock is the first file and is held until the queue has its name: what is left of a creator that was killed is
+/// known by a lock that is free. A sweep may come in between; then we begin again.
+fn make_hidden(parent: &Dir) -> Result<(String, Dir, File), Cause> {
+    for _ in 0..LOCK_ATTEMPTS {
+        let name = hidden_name()?;
+        match parent.make_dir(&name, 0o700).and_then(|dir| Ok((hold_lock(&dir)?, dir))) {
+            Ok((Some(lock), dir)) => return Ok((name, dir, lock)),
+            Ok((None, _)) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                let _ = parent.remove_dir(&name);
+                return Err(io("", error));
+            }
+        }
+    }
+    Err(io("", ErrorKind::ResourceBusy.into()))
+}
+
+/// Makes the receiver's lock and takes it; none if somebody else took it or removed it first.
+fn hold_lock(dir: &Dir) -> std::io::Result<Option<File>> {
+    let lock = dir.create_file(RECEIVER_LOCK, 0o600)?;
+    let ours = lock::try_lock(&lock)? && stat_file(&lock)?.st_nlink == 1;
+    Ok(ours.then_some(lock))
 }
 
 /// `.laneway-` and 16 random hexadecimal digits.
@@ -132,9 +151,13 @@ fn tell_attached(dir: &Dir) {
     }
 }
 
+/// Whether two looks were at the same directory.
+fn same(one: &FileStat, other: &FileStat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
 /// Takes the directory out of sight under another name, then removes it. With `expected`, only if it is that one.
 fn remove_from(parent: &Dir, name: &str, expected: Option<&FileStat>) -> Result<(), Cause> {
-    let same = |stat: &FileStat, other: &FileStat| (stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino);
     let dir = parent.open_dir(name).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Cause::NotFound,
         ErrorKind::NotADirectory => untrusted("", NOT_A_DIRECTORY),
@@ -169,16 +192,29 @@ pub(super) fn sweep(root: &Path) -> Result<usize, Error> {
     let parent = Dir::open(root).map_err(failed)?;
     let mut hidden = Vec::new();
     parent.names(|name| hidden.extend(is_hidden_name(name).then(|| name.to_owned()))).map_err(failed)?;
-    let swept = hidden.iter().filter(|name| {
-        let Ok(dir) = parent.open_dir(name) else { return false };
-        // Whoever still builds holds the lock; so does a receiver that is still attached to what was removed.
-        let idle = match dir.open_file(RECEIVER_LOCK, true) {
-            Ok(lock) => lock::try_lock(&lock).unwrap_or(false),
-            Err(error) => error.kind() == ErrorKind::NotFound,
-        };
-        idle && dismantle(&parent, name, &dir).is_ok()
-    });
-    Ok(swept.count())
+    Ok(hidden.iter().filter(|name| parent.open_dir(name).is_ok_and(|dir| sweep_one(&parent, name, &dir))).count())
+}
+
+/// Removes a hidden directory, unless somebody is at it: whoever still builds holds the lock, and so does a receiver that
+/// is still attached to what was removed.
+fn sweep_one(parent: &Dir, name: &str, dir: &Dir) -> bool {
+    match dir.open_file(RECEIVER_LOCK, true) {
+        // Ours until it is gone: a builder that finds it taken begins elsewhere. One that was done in between has given
+        // the directory its name, and let go of the lock after that.
+        Ok(lock) => {
+            let still_hidden = || parent.open_dir(name).and_then(|now| Ok(same(&now.stat()?, &dir.stat()?)));
+            lock::try_lock(&lock).unwrap_or(false)
+                && still_hidden().unwrap_or(false)
+                && dismantle(parent, name, dir).is_ok()
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => false,
+        // The lock is the first file of all. Without it a directory is just being made, or was being removed.
+        Err(_) => match own_names(dir) {
+            Ok(names) if names.is_empty() => parent.remove_dir(name).is_ok(),
+            Ok(names) => !names.iter().any(|name| name == RECEIVER_LOCK) && dismantle(parent, name, dir).is_ok(),
+            Err(_) => false,
+        },
+    }
 }
 
 /// Removes the queue that is open as `stat`, if it still has the name `path`.
