@@ -129,14 +129,16 @@ impl Ringer {
         Ringer { sleeps, seq, rung_at, fences, rung: Cell::new(0), rings: Cell::new(0) }
     }
 
-    /// Rings if the other side sleeps and we have not rung for this sleep. No system call otherwise.
+    /// Rings if the other side sleeps and we have not rung for this sleep, and says whether. No system call otherwise.
     #[inline(always)]
-    pub(crate) fn ring_if_asleep(&self) {
+    pub(crate) fn ring_if_asleep(&self) -> bool {
         self.fences.light();
         let count = self.sleeps.load();
-        if is_asleep(count) && count != self.rung.get() {
+        let asleep = is_asleep(count) && count != self.rung.get();
+        if asleep {
             self.ring(count);
         }
+        asleep
     }
 
     #[cold]

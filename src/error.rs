@@ -179,6 +179,14 @@ pub struct Damage {
     pub found: u64,
 }
 
+/// A broken rule, and the word that broke it: damage before anybody said whose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) fault: Fault,
+    pub(crate) position: u64,
+    pub(crate) found: u64,
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -215,6 +223,8 @@ pub enum Fault {
     File = 8,
     /// The sender's hint is above the last committed record.
     WritePosition = 9,
+    /// An entry of the segment table that cannot be true.
+    Segment = 10,
 }
 
 impl Fault {
@@ -229,6 +239,7 @@ impl Fault {
             Fault::Header,
             Fault::File,
             Fault::WritePosition,
+            Fault::Segment,
         ]
         .into_iter()
         .find(|fault| *fault as u32 == word)
@@ -245,6 +256,7 @@ impl Fault {
             Fault::Header => "the file's header or size is not that of a lane of this queue",
             Fault::WritePosition => "the sender's position is above the last record",
             Fault::File => "the file cannot be used (its kind, owner, links or mode)",
+            Fault::Segment => "an entry of its segment table cannot be true",
         }
     }
 }
@@ -255,11 +267,20 @@ impl Fault {
 pub enum TrySendError {
     /// There is no room now. The message may be sent again once the receiver has released some.
     Full,
-    /// The message is longer than the queue admits, and always will be.
+    /// There is no room now, and the file system has none for more; see [`OnFull`](crate::OnFull).
+    NoSpace,
+    /// There was no room, and the sender drops what comes then. The receiver will be told how many.
+    Dropped,
+    /// The sender's rate limit does not admit it yet.
+    RateLimited {
+        /// When it will, milliseconds from now, rounded up.
+        wait_ms: u32,
+    },
+    /// The message is longer than the queue admits, or than the ring is and this sender may not grow.
     TooLarge {
         /// The message's length, bytes.
         len: usize,
-        /// The longest message the queue admits, bytes.
+        /// The longest message that this sender may send, bytes.
         max: u32,
     },
     /// The receiver of a [`pair`](crate::pair) is gone.
@@ -276,11 +297,22 @@ pub enum TrySendError {
 pub enum SendError {
     /// The time ran out before there was room. `send` never returns this.
     Timeout,
-    /// The message is longer than the queue admits, and always will be.
+    /// There is no room now, and the sender does not wait.
+    Full,
+    /// There is no room now, and the file system has none for more; see [`OnFull`](crate::OnFull).
+    NoSpace,
+    /// There was no room, and the sender drops what comes then. The receiver will be told how many.
+    Dropped,
+    /// The sender's rate limit does not admit it yet.
+    RateLimited {
+        /// When it will, milliseconds from now, rounded up.
+        wait_ms: u32,
+    },
+    /// The message is longer than the queue admits, or than the ring is and this sender may not grow.
     TooLarge {
         /// The message's length, bytes.
         len: usize,
-        /// The longest message the queue admits, bytes.
+        /// The longest message that this sender may send, bytes.
         max: u32,
     },
     /// The receiver of a [`pair`](crate::pair) is gone.
@@ -328,15 +360,24 @@ pub struct WrongLength {
     pub expected: usize,
 }
 
+impl From<TrySendError> for SendError {
+    fn from(error: TrySendError) -> SendError {
+        match error {
+            TrySendError::Full => SendError::Full,
+            TrySendError::NoSpace => SendError::NoSpace,
+            TrySendError::Dropped => SendError::Dropped,
+            TrySendError::RateLimited { wait_ms } => SendError::RateLimited { wait_ms },
+            TrySendError::TooLarge { len, max } => SendError::TooLarge { len, max },
+            TrySendError::Closed => SendError::Closed,
+            TrySendError::Corrupt(damage) => SendError::Corrupt(damage),
+            TrySendError::Detached => SendError::Detached,
+        }
+    }
+}
+
 impl fmt::Display for TrySendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TrySendError::Full => write!(f, "the lane is full"),
-            TrySendError::TooLarge { len, max } => too_large(f, *len, *max),
-            TrySendError::Closed => write!(f, "the receiver is gone"),
-            TrySendError::Corrupt(damage) => damage.fmt(f),
-            TrySendError::Detached => write!(f, "the queue was removed"),
-        }
+        SendError::from(*self).fmt(f)
     }
 }
 
@@ -344,16 +385,20 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SendError::Timeout => write!(f, "the lane stayed full until the time ran out"),
-            SendError::TooLarge { len, max } => too_large(f, *len, *max),
+            SendError::Full => write!(f, "the lane is full"),
+            SendError::NoSpace => write!(f, "the lane is full, and the file system has no room for it to grow"),
+            SendError::Dropped => write!(f, "the lane is full, and the message was dropped"),
+            SendError::RateLimited { wait_ms } => {
+                write!(f, "the sender's rate limit admits no more for {wait_ms} ms")
+            }
+            SendError::TooLarge { len, max } => {
+                write!(f, "the message is {len} bytes long, and this sender may send {max}")
+            }
             SendError::Closed => write!(f, "the receiver is gone"),
             SendError::Corrupt(damage) => damage.fmt(f),
             SendError::Detached => write!(f, "the queue was removed"),
         }
     }
-}
-
-fn too_large(f: &mut fmt::Formatter<'_>, len: usize, max: u32) -> fmt::Result {
-    write!(f, "the message is {len} bytes long, and the queue admits {max}")
 }
 
 impl fmt::Display for TryRecvError {

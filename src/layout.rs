@@ -115,6 +115,13 @@ impl Header {
             FileKind::Lane => RING as u64 + self.ring_capacity,
         }
     }
+
+    /// The bytes of address space that a mapping of a file of this kind takes: a lane's segments come and go behind its
+    /// ring, and their places are mapped before there is anything in them.
+    pub fn map_len(&self, kind: FileKind) -> u64 {
+        let segments = if kind == FileKind::Lane { overflow_span(self.overflow_limit) } else { 0 };
+        self.file_len(kind) + segments
+    }
 }
 
 fn fnv1a(bytes: &[u8]) -> u64 {
@@ -122,6 +129,43 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 const PAGE: u64 = 4096;
+
+/// What a queue's creator set besides the header's limits; in `queue` at [`queue::LIMITS`]. All zero: nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Limits {
+    /// Bytes waiting in a lane above which its pressure is high; 0 for the default.
+    pub high_water: u64,
+    /// Bytes waiting at which it is normal again.
+    pub low_water: u64,
+    /// Bytes a second that a sender may send; 0 for any number.
+    pub bytes_per_second: u64,
+    /// Bytes that it may send at once.
+    pub burst_bytes: u64,
+    /// Messages a second that a sender may send; 0 for any number.
+    pub messages_per_second: u32,
+    /// Messages that it may send at once.
+    pub burst_messages: u32,
+    /// FNV-1a, 64 bits, of the 40 bytes before it; 0 when they are all 0.
+    pub checksum: u64,
+}
+
+impl Limits {
+    /// The same limits with the checksum that belongs to them.
+    pub fn sealed(self) -> Limits {
+        let mut sealed = Limits { checksum: 0, ..self };
+        if sealed != Limits::zeroed() {
+            sealed.checksum = fnv1a(&bytemuck::bytes_of(&self)[..size_of::<Limits>() - 8]);
+        }
+        sealed
+    }
+}
+
+/// Offsets in `queue`.
+pub mod queue {
+    /// [`Limits`](super::Limits).
+    pub const LIMITS: usize = 256;
+}
 
 /// Offsets in `bell`.
 pub mod bell {
@@ -185,14 +229,32 @@ pub mod lane {
     pub const ATTACHES: usize = 400;
     /// `u64`, how often the sender found the lane full.
     pub const FULL_EVENTS: usize = 408;
-    /// `u64`, reserved: messages dropped.
+    /// `u64`, messages dropped because there was no room.
     pub const DROPPED: usize = 416;
-    /// `u32`, reserved: pressure.
+    /// `u32`, 1 while the pressure is high, as the sender last saw it.
     pub const PRESSURE: usize = 424;
+    /// `u64`, bytes of segments that are reserved.
+    pub const RESERVED: usize = 432;
+    /// `u64`, the most bytes that have been waiting, as far as the sender looked.
+    pub const HIGH_WATER: usize = 440;
     /// `u32`, odd while the sender sleeps.
     pub const SLEEPS: usize = 512;
-    /// Reserved: the segment table, 32 bytes an entry (`start_pos`, `end_pos`, `file_offset`, `reserved`).
+    /// The segment table, an entry after the other.
     pub const SEGMENTS: usize = 1024;
+}
+
+/// Offsets in an entry of a lane's segment table.
+pub mod segment {
+    /// `u64`, the first position in the segment.
+    pub const START: usize = 0;
+    /// `u64`, the position behind its last; 0 for an entry that is not in use.
+    pub const END: usize = 8;
+    /// `u64`, where in the file the segment starts, and in the six lowest bits the logarithm of its window.
+    pub const FILE: usize = 16;
+    /// `u64`, the position of the jump that leads to it.
+    pub const FROM: usize = 24;
+    /// Bytes of an entry.
+    pub const LEN: usize = 32;
 }
 
 /// Where a lane's ring starts.
@@ -203,6 +265,20 @@ pub const POSITION_LIMIT: u64 = u64::MAX - (1 << 32);
 
 /// Entries that a lane's segment table has room for.
 pub const SEGMENT_SLOTS: u32 = 64;
+
+/// Segments start at multiples of this in their file and in their lengths, bytes.
+pub const GRANULE: u64 = if cfg!(laneway_loom) { 64 } else { 4096 };
+
+/// Bytes of file behind the ring in which a lane may place its segments. More than it may reserve at a time, so that
+/// there is always a gap for the next one.
+pub const fn overflow_span(limit: u64) -> u64 {
+    4 * limit
+}
+
+/// The window of a segment of `len` bytes: the power of two by which positions in it are reduced.
+pub const fn segment_window(len: u64) -> u64 {
+    len.next_power_of_two()
+}
 
 /// What the receiver's role word says. For people and observers; nothing is decided by it, except that the receiver
 /// of a [`pair`](crate::pair) says `Gone`.
@@ -234,8 +310,10 @@ pub enum Kind {
     Data = 1,
     /// Nothing more until the end of the ring.
     Pad = 2,
-    /// Reserved: continue in another segment.
+    /// Go on in the segment whose number in the table, from 1, stands for the length; 0 is the ring.
     Jump = 3,
+    /// So many messages as stand for the length were dropped here.
+    Gap = 4,
 }
 
 /// The word at the start of a record, whose store commits it: length (32 bits), kind (8), flags (8), and the low 16
@@ -246,13 +324,6 @@ pub struct CommitWord(pub u64);
 impl CommitWord {
     /// Nothing here yet.
     pub const NOTHING: u64 = 0;
-
-    /// The word for a record of `kind` with `len` bytes of payload at `position`.
-    #[inline(always)]
-    pub fn new(kind: Kind, len: u32, position: u64, capacity: u64) -> CommitWord {
-        let check = lap(position, capacity) & 0xffff;
-        CommitWord(u64::from(len) | (kind as u64) << 32 | check << 48)
-    }
 
     /// The payload's length, bytes, as claimed.
     #[inline(always)]
@@ -271,23 +342,46 @@ impl CommitWord {
     pub fn kind(self) -> u8 {
         (self.0 >> 32) as u8
     }
-
-    /// Whether the check belongs to `position`.
-    #[inline(always)]
-    pub fn belongs_to(self, position: u64, capacity: u64) -> bool {
-        self.0 >> 48 == lap(position, capacity) & 0xffff
-    }
 }
 
-#[inline(always)]
-fn lap(position: u64, capacity: u64) -> u64 {
-    position >> capacity.trailing_zeros()
+/// Where a run of positions lies in a lane's file: in the ring, or in a segment. A segment is a ring of which one lap
+/// is used, from its beginning, up to wherever it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Where in the file the positions lie that are multiples of the window.
+    pub offset: u64,
+    /// A power of two: the byte at a position lies at `offset` and the position modulo this.
+    pub window: u64,
+    /// The first position.
+    pub start: u64,
+    /// The position behind the last.
+    pub end: u64,
+}
+
+impl Place {
+    /// The ring, where every position lies that lies in no segment.
+    pub const fn ring(capacity: u64) -> Place {
+        Place { offset: RING as u64, window: capacity, start: 0, end: u64::MAX }
+    }
+
+    /// Whether this is the ring.
+    pub const fn is_ring(&self) -> bool {
+        self.end == u64::MAX
+    }
+
+    /// What is the same for all positions of the lap of `position`.
+    pub fn lap(&self, position: u64) -> Lap {
+        // A segment's last word is kept for the jump out of it. The sum does not overflow below POSITION_LIMIT.
+        let end = ((position & !(self.window - 1)) + self.window).min(self.end - 8);
+        let check = position >> self.window.trailing_zeros() & 0xffff;
+        Lap { end, stamp: check << 48 | (Kind::Data as u64) << 32 }
+    }
 }
 
 /// What is the same for all positions of a lap, so that a message need not work it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lap {
-    /// The position at which it ends.
+    /// The position at which its last record must end.
     pub end: u64,
     /// The commit word of an empty message in it.
     stamp: u64,
@@ -297,10 +391,9 @@ impl Lap {
     /// No lap: no word is a message in it.
     pub const NONE: Lap = Lap { end: 0, stamp: 0 };
 
-    /// The lap of `position` in a ring of `capacity` bytes.
-    pub fn of(position: u64, capacity: u64) -> Lap {
-        let end = (position & !(capacity - 1)) + capacity;
-        Lap { end, stamp: CommitWord::new(Kind::Data, 0, position, capacity).0 }
+    /// The commit word of a record in this lap.
+    pub fn word(&self, kind: Kind, len: u32) -> CommitWord {
+        CommitWord(self.stamp >> 48 << 48 | (kind as u64) << 32 | u64::from(len))
     }
 
     /// The commit word of a message with `len` bytes of payload in this lap.
@@ -313,6 +406,11 @@ impl Lap {
     #[inline(always)]
     pub fn message_len(&self, word: CommitWord) -> Option<u32> {
         ((word.0 ^ self.stamp) >> 32 == 0).then_some(word.0 as u32)
+    }
+
+    /// Whether the check of `word` is that of this lap.
+    pub fn has(&self, word: CommitWord) -> bool {
+        word.0 >> 48 == self.stamp >> 48
     }
 }
 
@@ -339,21 +437,41 @@ pub const fn max_payload(capacity: u64) -> u64 {
     capacity - 16
 }
 
+/// The largest payload that a segment can carry: one unit of the limit may still hold the way out of the last segment.
+pub const fn max_payload_of_segment(limit: u64) -> u64 {
+    limit.saturating_sub(GRANULE + 16)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_commit_word_is_never_nothing_and_says_what_it_was_made_of() {
+        let ring = Place::ring(4096);
         for position in [0, 8, 4096, (1 << 32) - 8, (1 << 63) + 64] {
-            for len in [0, 1, 48, u32::MAX] {
-                let word = CommitWord::new(Kind::Data, len, position, 4096);
+            let lap = ring.lap(position);
+            for (kind, len) in
+                [(Kind::Data, 0), (Kind::Data, u32::MAX), (Kind::Pad, 0), (Kind::Jump, 64), (Kind::Gap, 1)]
+            {
+                let word = lap.word(kind, len);
                 assert_ne!(word.0, CommitWord::NOTHING);
-                assert_eq!((word.payload_len(), word.kind(), word.flags()), (len, Kind::Data as u8, 0));
-                assert!(word.belongs_to(position, 4096));
-                assert!(!word.belongs_to(position ^ 4096, 4096), "the next lap's check differs");
+                assert_eq!((word.payload_len(), word.kind(), word.flags()), (len, kind as u8, 0));
+                assert!(lap.has(word));
+                assert!(!ring.lap(position ^ 4096).has(word), "the next lap's check differs");
+                let is_message = kind == Kind::Data;
+                assert_eq!(lap.message_len(word), is_message.then_some(len));
+                assert!(!is_message || lap.message(len) == word);
             }
         }
+    }
+
+    #[test]
+    fn a_lap_ends_with_its_ring_or_before_the_last_word_of_its_segment() {
+        assert_eq!(Place::ring(4096).lap(5000).end, 8192);
+        let segment = Place { offset: 0, window: 8192, start: 16384, end: 16384 + 5000 };
+        assert_eq!(segment.lap(16384).end, 16384 + 4992);
+        assert_eq!(segment.lap(16384 + 4000), segment.lap(16384));
     }
 
     #[test]
@@ -405,8 +523,10 @@ mod tests {
             &of_module!(receiver: SLEEPS ROLE ATTACHES SLOTS),
             &of_module!(slot: READ_POS RECEIVED FAULT FAULT_POSITION FAULT_FOUND SEQ RUNG_AT ATTEMPT_POSITION ATTEMPTS
                 OUTCOMES),
-            &of_module!(lane: WRITE_HINT SENT ACCEPTED CLOSED_AT ATTACHES FULL_EVENTS DROPPED PRESSURE SLEEPS SEGMENTS),
+            &of_module!(lane: WRITE_HINT SENT ACCEPTED CLOSED_AT ATTACHES FULL_EVENTS DROPPED PRESSURE
+                RESERVED HIGH_WATER SLEEPS SEGMENTS),
             &[("lane", "ring", RING)],
+            &of_module!(segment: START END FILE FROM),
         ]
         .concat();
         let code: Vec<String> =

@@ -8,18 +8,22 @@ compile_error!("laneway runs on little-endian Linux with 64-bit atomics");
 
 mod bell;
 mod error;
+mod growth;
 mod lane;
 pub mod layout;
 #[cfg(not(laneway_loom))]
 mod queue;
+mod record;
 mod region;
 mod ring;
+mod segments;
 mod sync;
 mod sys;
 #[cfg(not(laneway_loom))]
 mod wait;
 
 pub use error::*;
+pub use lane::Pressure;
 #[cfg(not(laneway_loom))]
 pub use queue::*;
 #[cfg(not(laneway_loom))]

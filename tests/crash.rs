@@ -300,7 +300,7 @@ fn lapped_queue(dir: &TempDir, offset: u64) -> Queue {
     let (mut sender, receiver) = (queue.sender().unwrap(), queue.receiver().unwrap());
     let mut i = 0;
     loop {
-        let position = sender.send(&payload(9, i, 48)).unwrap().position;
+        let position = sender.send(&payload(9, i, 48)).unwrap().ticket().position;
         receiver.recv().unwrap().release();
         if position > 3 * 4096 && position % 4096 + 64 == offset {
             return queue;

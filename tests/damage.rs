@@ -347,8 +347,21 @@ fn options_outside_their_limits_are_named_with_their_numbers() {
         says(&error, &path, &["max_lanes", &lanes.to_string(), "1024"]);
     }
     for max in [0, 4081, 4096, u64::MAX] {
-        let error = Queue::options().capacity(4096).max_message(max).create(&path).unwrap_err();
+        let options = Queue::options().capacity(4096).overflow_limit(0).max_message(max);
+        let error = options.create(&path).unwrap_err();
         says(&error, &path, &["max_message", &max.to_string()]);
+    }
+    for (limit, max) in [(4096, 4081), (8192, 4081), (65536, 65536 - 4111), (1 << 30, u64::from(u32::MAX))] {
+        let options = Queue::options().capacity(4096).overflow_limit(limit).max_message(max);
+        says(&options.create(&path).unwrap_err(), &path, &["max_message", &max.to_string()]);
+    }
+    for limit in [1, 4095, 5000, (1 << 30) + 4096, u64::MAX] {
+        let error = Queue::options().overflow_limit(limit).create(&path).unwrap_err();
+        says(&error, &path, &["overflow_limit", &limit.to_string(), "4096"]);
+    }
+    for (low, high) in [(0, 0), (2, 1), (0, u64::MAX), (u64::MAX, u64::MAX)] {
+        let error = Queue::options().water_marks(low, high).create(&path).unwrap_err();
+        says(&error, &path, &["high_water", &high.to_string()]);
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left of what was refused");
     for (capacity, lanes, max) in [(4096, 1, 1), (4096, 1024, 4080), (1 << 20, 2, (1 << 20) - 16)] {

@@ -206,7 +206,7 @@ impl World {
         match expected {
             None => assert_eq!(answer, Err(TrySendError::Full), "{len} bytes do not fit"),
             Some((position, next)) => {
-                let ticket = answer.unwrap();
+                let ticket = answer.unwrap().ticket();
                 assert_eq!((ticket.lane as usize, ticket.position), (i % LANES, position));
                 lane.commit(next, bytes);
             }
@@ -256,7 +256,7 @@ impl World {
             ClaimEnd::Commit => {
                 claim.write_all(rest).unwrap();
                 let (position, next) = expected.expect("it did not fit");
-                assert_eq!(claim.commit().unwrap().position, position);
+                assert_eq!(claim.commit().unwrap().ticket().position, position);
                 lane.commit(next, bytes);
             }
             ClaimEnd::CommitTooEarly if whole => {}

@@ -315,7 +315,8 @@ fn counts_of_sleeps_and_rings_pass_two_to_the_32() {
     const ROUNDS: u64 = 60;
     let dir = scratch();
     let [there, back] = ["there", "back"].map(|name| {
-        let queue = Queue::options().capacity(4096).max_lanes(1).create(dir.path().join(name)).unwrap();
+        let queue =
+            Queue::options().capacity(4096).overflow_limit(0).max_lanes(1).create(dir.path().join(name)).unwrap();
         drop(queue.sender().unwrap());
         let near = |back: u32| (u32::MAX - back).to_ne_bytes();
         poke(queue.path().join("bell"), layout::bell::SEQ, &near(1));

@@ -6,7 +6,7 @@
 
 mod support;
 
-use laneway::{Receiver, Sender, TryRecvError, TrySendError, Wait};
+use laneway::{OnFull, Receiver, Sender, TryRecvError, TrySendError, Wait};
 use std::time::Duration;
 use support::{Role, scratch, small_queue};
 
@@ -75,7 +75,11 @@ fn child() {
             confined(warm_up, |(_, sender, receiver)| exchange(sender, receiver))
         }
         "full" => confined(
-            || laneway::pair(4096).unwrap(),
+            || {
+                let (mut sender, receiver) = laneway::pair(4096).unwrap();
+                sender.set_on_full(OnFull::Fail);
+                (sender, receiver)
+            },
             |(sender, receiver)| {
                 for _ in 0..200 {
                     let mut sent = 0;
@@ -101,6 +105,7 @@ fn child() {
             let warm_up = || {
                 let (mut sender, receiver) = laneway::pair(4096).unwrap();
                 sender.set_wait(Wait::Park);
+                sender.set_on_full(OnFull::Block);
                 while sender.try_send(&[0; 500]).is_ok() {}
                 (sender, receiver)
             };

@@ -40,7 +40,10 @@ fn between<'a>(text: &'a str, before: &str, after: char) -> impl Iterator<Item =
 
 #[test]
 fn a_module_uses_only_modules_to_its_left() {
-    let layers = ["error", "sync", "layout", "sys", "region", "ring", "bell", "lane", "wait", "queue"];
+    let layers = [
+        "error", "sync", "layout", "sys", "region", "segments", "record", "ring", "bell", "growth", "lane", "wait",
+        "queue",
+    ];
     let mut uses = 0;
     for (file, text) in sources("src") {
         let module = file.strip_prefix("src/").unwrap().split(['/', '.']).next().unwrap();
@@ -119,7 +122,7 @@ fn every_atomic_operation_has_its_reason() {
 fn every_invariant_that_is_cited_exists() {
     let page = architecture();
     let stated: BTreeSet<&str> = between(&page, "- **I", '*').collect();
-    assert_eq!(stated.len(), 8);
+    assert_eq!(stated.len(), 9);
     for (file, text) in sources("src") {
         for cited in between(&text, "SAFETY: I", ':').flat_map(|cited| cited.split(['.', ' ', ';']).next()) {
             assert!(stated.contains(cited), "{file} cites I{cited}");
@@ -152,11 +155,10 @@ fn files_stay_short_and_unsafe_stays_where_it_is_expected() {
         "src/sys/",
         "src/region/",
         "src/queue/message.rs",
-        "src/queue/sender.rs",
-        "src/lane.rs",
-        "src/ring.rs",
+        "src/queue/claim.rs",
+        "src/lane/view.rs",
+        "src/ring/",
         "src/model.rs",
-        "src/ring/tests.rs",
     ];
     for (file, text) in ["src", "cli", "examples", "loom-tests", "tests"].iter().flat_map(|below| sources(below)) {
         let lines = text.lines().count();

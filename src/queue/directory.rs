@@ -5,8 +5,9 @@
 use super::Options;
 use super::files::*;
 use crate::error::{Cause, Error};
-use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header, Trust};
-use crate::region::Region;
+use crate::lane::Terms;
+use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header, Limits, Trust};
+use crate::region::{Access, Region};
 use crate::sys::dir::{self, Dir, FileStat};
 use crate::sys::{host, lock};
 use bytemuck::Zeroable;
@@ -21,8 +22,7 @@ pub(crate) struct Directory {
     path: PathBuf,
     dir: Dir,
     uid: u32,
-    header: Header,
-    fence_mode: FenceMode,
+    terms: Terms,
     trust: Trust,
     opening: Opening,
 }
@@ -93,7 +93,9 @@ impl Directory {
             let right = dir_mode(trust);
             return Err(untrusted("", &format!("its mode is {mode:04o}, and should be {right:04o}")));
         }
-        let directory = Directory { path: path.to_owned(), dir, uid: stat.st_uid, header, fence_mode, trust, opening };
+        let limits = read_limits(&dir)?;
+        let terms = Terms { header, limits, fence_mode };
+        let directory = Directory { path: path.to_owned(), dir, uid: stat.st_uid, terms, trust, opening };
         // They are mapped when they are needed; whether they are sound is asked now.
         directory.open_part(QUEUE, FileKind::Queue, 0, false)?;
         directory.open_part(BELL, FileKind::Bell, 0, false)?;
@@ -106,11 +108,11 @@ impl Directory {
     }
 
     pub(super) fn header(&self) -> &Header {
-        &self.header
+        &self.terms.header
     }
 
-    pub(super) fn fence_mode(&self) -> FenceMode {
-        self.fence_mode
+    pub(super) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Maps the bell's file.
@@ -140,6 +142,19 @@ impl Directory {
         self.map(RECEIVER, FileKind::Receiver, 0, writable)
     }
 
+    /// Reads bytes of a lane's file, without touching what it does not have; false when they are not there.
+    pub(super) fn read_lane(&self, number: u32, offset: u64, to: &mut [u8]) -> bool {
+        let file = self.dir.open_file(&lane_name(number), false);
+        file.and_then(|file| file.read_exact_at(to, offset)).is_ok()
+    }
+
+    /// Bytes of memory or disk that a lane's file takes now.
+    pub(super) fn lane_bytes(&self, number: u32) -> Result<u64, Cause> {
+        let name = lane_name(number);
+        let stat = self.dir.stat_name(&name).map_err(|error| io(&name, error))?;
+        Ok(stat.st_blocks as u64 * 512)
+    }
+
     /// Maps a lane's file.
     pub(super) fn map_lane(&self, number: u32, writable: bool) -> Result<LaneFile, Cause> {
         let name = lane_name(number);
@@ -155,7 +170,7 @@ impl Directory {
     pub(super) fn create_lane(&self, number: u32, start: u64) -> Result<(), Cause> {
         let (name, unfinished) = (lane_name(number), format!("{}.new", lane_name(number)));
         self.dir.remove_file(&unfinished).map_err(|error| io(&unfinished, error))?;
-        let made = make_file(&self.dir, &unfinished, &self.header.of(FileKind::Lane, number)).and_then(|file| {
+        let made = make_file(&self.dir, &unfinished, &self.terms.header.of(FileKind::Lane, number)).and_then(|file| {
             file.write_all_at(&start.to_ne_bytes(), layout::lane::WRITE_HINT as u64)
                 .map_err(|error| io(&unfinished, error))?;
             self.dir.rename_new(&unfinished, &self.dir, &name).map_err(|error| io(&name, error))?;
@@ -179,7 +194,7 @@ impl Directory {
     pub(super) fn lane_numbers(&self) -> Result<Vec<u32>, Cause> {
         let mut numbers = Vec::new();
         self.dir
-            .names(|name| numbers.extend(lane_number(name).filter(|number| *number < self.header.max_lanes)))
+            .names(|name| numbers.extend(lane_number(name).filter(|number| *number < self.terms.header.max_lanes)))
             .map_err(|error| io("", error))?;
         numbers.sort_unstable();
         Ok(numbers)
@@ -262,7 +277,13 @@ impl Directory {
     fn map(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<Arc<Region>, Cause> {
         let file = self.open_part(name, kind, lane, writable)?;
         let guarded = self.opening.sigbus_guard || self.trust == Trust::Contained;
-        Region::map(&file, self.header.file_len(kind) as usize, writable, guarded).map_err(|error| io(name, error))
+        let access = match kind {
+            FileKind::Lane if writable && self.terms.header.overflow_limit > 0 => Access::Grow,
+            _ if writable => Access::Write,
+            _ => Access::Read,
+        };
+        let len = self.terms.header.map_len(kind) as usize;
+        Region::map(file, len, access, guarded).map_err(|error| io(name, error))
     }
 
     /// Opens one of the queue's files and compares its header with the queue's, field by field.
@@ -276,12 +297,12 @@ impl Directory {
             Cause::NotFound => self.open_failed(name, ErrorKind::NotFound.into()),
             other => other,
         })?;
-        let expected = self.header.of(kind, lane);
+        let expected = self.terms.header.of(kind, lane);
         if found != expected {
             return Err(difference(name, &found, &expected));
         }
         let len = dir::stat_file(&file).map_err(|error| io(name, error))?.st_size as u64;
-        let needed = self.header.file_len(kind);
+        let needed = self.terms.header.file_len(kind);
         if len < needed {
             return Err(damaged(name, "size", format!("{len} bytes"), format!("{needed} bytes")));
         }
@@ -381,8 +402,7 @@ fn check_identity(header: &Header) -> Result<(FenceMode, Trust), Cause> {
     let Some(trust) = trust_of(header) else {
         return Err(wrong("trust", header.trust.into(), "0 or 1"));
     };
-    let reserved: [(&'static str, u64); 4] = [
-        ("overflow_limit", header.overflow_limit),
+    let reserved: [(&'static str, u64); 3] = [
         ("priority", header.priority.into()),
         ("outcome_slots", header.outcome_slots.into()),
         ("reserved", header.reserved),
@@ -403,6 +423,23 @@ fn check_identity(header: &Header) -> Result<(FenceMode, Trust), Cause> {
         mode if mode == FenceMode::Asymmetric as u32 => Ok((FenceMode::Asymmetric, trust)),
         mode => Err(wrong("fence_mode", mode.into(), "1 or 2")),
     }
+}
+
+/// What else the creator set, from the `queue` file.
+fn read_limits(dir: &Dir) -> Result<Limits, Cause> {
+    let file = dir.open_file(QUEUE, false).map_err(|error| io(QUEUE, error))?;
+    let mut limits = Limits::zeroed();
+    match file.read_exact_at(bytemuck::bytes_of_mut(&mut limits), layout::queue::LIMITS as u64) {
+        // That the file is too short is said with its numbers, when its size is asked for.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Limits::zeroed()),
+        answer => answer.map_err(|error| io(QUEUE, error))?,
+    }
+    let sealed = limits.sealed();
+    if limits != sealed {
+        let (found, expected) = (format!("{:#018x}", limits.checksum), format!("{:#018x}", sealed.checksum));
+        return Err(damaged(QUEUE, "the limits' checksum", found, expected));
+    }
+    Ok(limits)
 }
 
 /// The first field in which a file's header differs from what it should be.

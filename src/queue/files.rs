@@ -2,7 +2,8 @@
 
 use crate::error::Cause;
 use crate::layout::{FileKind, Header, Trust};
-use crate::sys::dir::{self, Dir};
+use crate::sys::dir::Dir;
+use crate::sys::space;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -104,7 +105,7 @@ pub(super) fn make_file(dir: &Dir, name: &str, header: &Header) -> Result<File, 
 }
 
 pub(super) fn reserve(file: &File, name: &str, bytes: u64) -> Result<(), Cause> {
-    dir::reserve(file, bytes).map_err(|error| match error.kind() {
+    space::reserve(file, 0..bytes).map_err(|error| match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             Cause::NoSpace { file: name.to_owned(), bytes }
         }

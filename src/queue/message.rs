@@ -3,7 +3,8 @@
 use super::Ticket;
 use crate::error::WrongLength;
 use crate::lane::Reader;
-use crate::ring::Record;
+use crate::record::Record;
+use crate::region::Payload;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
@@ -21,14 +22,16 @@ use std::mem::MaybeUninit;
 #[must_use = "a message that is dropped is released"]
 pub struct Message<'a> {
     lane: &'a Reader,
+    payload: Payload,
     position: u64,
     len: u32,
 }
 
 impl<'a> Message<'a> {
+    /// A record that was just taken from `lane`.
     #[inline(always)]
-    pub(super) fn new(lane: &'a Reader, record: Record) -> Message<'a> {
-        Message { lane, position: record.position, len: record.len }
+    pub(super) fn new(lane: &'a Reader, record: Record, payload: Payload) -> Message<'a> {
+        Message { lane, payload, position: record.position, len: record.len }
     }
 
     /// The payload's length, bytes.
@@ -59,6 +62,12 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// How many messages its sender dropped, for want of room, between the one before and this one.
+    #[inline]
+    pub fn dropped_before(&self) -> u64 {
+        self.lane.dropped_before(self.position)
     }
 
     /// Copies the payload to the start of `to`.
@@ -139,7 +148,7 @@ impl<'a> Message<'a> {
     #[inline]
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: I5: a record was found to end before the ring does; the rest is the caller's contract.
-        unsafe { std::slice::from_raw_parts(self.lane.window().at(self.position + 8), self.len()) }
+        unsafe { std::slice::from_raw_parts(self.payload.as_ptr(), self.len()) }
     }
 
     #[inline(always)]
@@ -153,7 +162,7 @@ impl<'a> Message<'a> {
     #[inline(always)]
     unsafe fn copy_out(&self, to: *mut u8) {
         // SAFETY: I5: a record was found to end before the ring does; the rest is the caller's contract.
-        unsafe { self.lane.window().copy_out(self.position + 8, to, self.len()) }
+        unsafe { self.payload.copy_out(0, to, self.len()) }
     }
 }
 
@@ -189,11 +198,10 @@ impl io::Read for MessageReader<'_> {
             let skip = self.at % 8;
             let len = (self.message.len() - self.at).min(to.len() - done).min(CHUNK - skip);
             let mut chunk = [0; CHUNK];
-            let from = self.message.position + 8 + (self.at - skip) as u64;
             // SAFETY: `skip + len` is at most the chunk's length, and ends before the record does (I5).
             #[expect(unsafe_code, reason = "the copy takes a pointer")]
             unsafe {
-                self.message.lane.window().copy_out(from, chunk.as_mut_ptr(), skip + len);
+                self.message.payload.copy_out(self.at - skip, chunk.as_mut_ptr(), skip + len);
             }
             to[done..done + len].copy_from_slice(&chunk[skip..skip + len]);
             done += len;

@@ -1,24 +1,31 @@
 //! Queues: directories of lanes, and the handles on them.
 
 mod birth;
+mod claim;
 mod directory;
+mod drain;
 mod files;
 mod message;
 mod observer;
+mod on_full;
 mod options;
 mod pair;
 mod receiver;
 mod schedule;
 mod sender;
 
+pub use claim::Claim;
+pub use drain::{Drain, TurnEnd};
 pub use message::{Message, MessageReader};
 pub use observer::{LaneStat, Observer, Peeked, QueueStat};
+pub use on_full::{NotAnOnFull, OnFull};
 pub use options::Options;
 pub use pair::pair;
-pub use receiver::{Drain, Iter, Receiver, TryIter, TurnEnd};
-pub use sender::{BatchError, Claim, Sender};
+pub use receiver::{Iter, Receiver, TryIter};
+pub use sender::{BatchError, Sender};
 
 use crate::error::{Cause, Error};
+use crate::lane::Pressure;
 use crate::sys::dir::Dir;
 use directory::Directory;
 use std::fmt;
@@ -136,6 +143,17 @@ impl Queue {
         self.directory.header().max_lanes
     }
 
+    /// The most bytes that each sender may take besides its ring.
+    pub fn overflow_limit(&self) -> u64 {
+        self.directory.header().overflow_limit
+    }
+
+    /// Gives back what lanes that nobody holds have reserved and do not need. Takes a few system calls a lane; lanes with a
+    /// sender see to themselves, or by [`Sender::trim`]. Returns how many bytes of files are there no more.
+    pub fn trim(&self) -> Result<u64, Error> {
+        Sender::trim_abandoned(&self.directory).map_err(|cause| self.directory.error("trim", cause))
+    }
+
     /// The bytes of ring that each sender has to itself.
     pub fn capacity(&self) -> u64 {
         self.directory.header().ring_capacity
@@ -168,6 +186,36 @@ pub struct Ticket {
     pub lane: u32,
     /// The record's position, bytes since the lane was created. Grows from message to message of a lane.
     pub position: u64,
+}
+
+/// What a send that went well returns: the message is committed, and will be delivered whatever becomes of its sender.
+/// Prints as its ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    position: u64,
+    lane: u32,
+    pressure: Pressure,
+}
+
+impl Sent {
+    /// Which message it is.
+    #[inline]
+    pub fn ticket(&self) -> Ticket {
+        Ticket { lane: self.lane, position: self.position }
+    }
+
+    /// Whether the receiver keeps up. Looked at when it may have changed, which costs the other messages nothing: at least
+    /// when the high-water mark may have been passed, and every sixteenth of the ring while it is high.
+    #[inline]
+    pub fn pressure(&self) -> Pressure {
+        self.pressure
+    }
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ticket().fmt(f)
+    }
 }
 
 impl fmt::Display for Ticket {

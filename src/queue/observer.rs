@@ -3,7 +3,7 @@
 use super::Ticket;
 use super::directory::{Directory, LaneFile};
 use crate::error::{Cause, Damage, Error};
-use crate::lane::{Lapped, Memory, View};
+use crate::lane::{Lapped, Memory, Pressure, View};
 use crate::layout;
 use crate::region::{Peer, Region};
 use crate::sync::{AtomicU32, AtomicU64};
@@ -38,8 +38,16 @@ pub struct QueueStat {
     pub depth_bytes: u64,
     /// Messages committed and not released, over all lanes.
     pub depth_messages: u64,
-    /// Bytes of the queue's files.
+    /// Those among them that lie outside the rings.
+    pub segment_bytes: u64,
+    /// Bytes of memory or disk that the queue's files take now.
     pub reserved_bytes: u64,
+    /// Bytes that they may take at most, with every lane there may be and all of them grown to the limit.
+    pub limit_bytes: u64,
+    /// The highest pressure of any lane.
+    pub pressure: Pressure,
+    /// Messages that senders dropped for want of room, over all lanes.
+    pub dropped: u64,
 }
 
 /// What can be seen of a lane. Each number was true at an instant; together they were not true at the same one.
@@ -52,8 +60,18 @@ pub struct LaneStat {
     pub sender_alive: bool,
     /// Bytes committed and not released.
     pub depth_bytes: u64,
+    /// Those among them that lie in segments.
+    pub segment_bytes: u64,
+    /// Bytes of memory or disk that the lane's file takes now: its ring, what is reserved for segments, and 4 KiB.
+    pub reserved_bytes: u64,
+    /// The most bytes that have been waiting, as far as the sender looked.
+    pub high_water_bytes: u64,
+    /// Whether the receiver keeps up.
+    pub pressure: Pressure,
     /// Messages committed and not released.
     pub depth_messages: u64,
+    /// Messages that senders dropped for want of room since the lane was created.
+    pub dropped: u64,
     /// Where the next record will be written, as far as the sender has said.
     pub write_pos: u64,
     /// Everything below has been released.
@@ -117,14 +135,19 @@ impl Observer {
             lanes: lanes.len(),
             depth_bytes: lanes.iter().map(|lane| lane.depth_bytes).sum(),
             depth_messages: lanes.iter().map(|lane| lane.depth_messages).sum(),
-            reserved_bytes: files + lanes.len() as u64 * header.file_len(layout::FileKind::Lane),
+            segment_bytes: lanes.iter().map(|lane| lane.segment_bytes).sum(),
+            reserved_bytes: files + lanes.iter().map(|lane| lane.reserved_bytes).sum::<u64>(),
+            limit_bytes: files
+                + u64::from(header.max_lanes) * (header.file_len(layout::FileKind::Lane) + header.overflow_limit),
+            pressure: lanes.iter().map(|lane| lane.pressure).max().unwrap_or_default(),
+            dropped: lanes.iter().map(|lane| lane.dropped).sum(),
         })
     }
 
     /// Bytes committed and not released, over all lanes.
     pub fn depth_bytes(&mut self) -> Result<u64, Error> {
         self.find_lanes()?;
-        Ok(self.lanes.values().map(|view| view.glance()).map(|lane| lane.write_pos - lane.read_pos).sum())
+        Ok(self.lanes.values().map(|view| view.glance().waiting.bytes).sum())
     }
 
     /// Whether a receiver is attached, by the kernel's word: true from the moment it attached until it is gone.
@@ -141,7 +164,7 @@ impl Observer {
             let mut at = view.glance().read_pos;
             let mut lane = Vec::new();
             while lane.len() < max {
-                match view.copy(at) {
+                match view.copy(at, &mut |offset, to| self.directory.read_lane(*number, offset, to)) {
                     Ok(None) | Err(Lapped::Damaged) => break,
                     Err(Lapped::By(position)) => at = position,
                     Ok(Some((record, payload))) => {
@@ -164,9 +187,17 @@ impl Observer {
         Ok(LaneStat {
             lane: number,
             sender_alive: held,
-            depth_bytes: glance.write_pos - glance.read_pos,
+            depth_bytes: glance.waiting.bytes,
+            segment_bytes: glance.waiting.in_segments,
+            reserved_bytes: self
+                .directory
+                .lane_bytes(number)
+                .map_err(|cause| self.directory.error("observe", cause))?,
+            high_water_bytes: glance.high_water,
+            pressure: glance.pressure,
+            dropped: glance.dropped,
             // As with bytes: there are no more than there is room for.
-            depth_messages: glance.sent.saturating_sub(glance.received).min((glance.write_pos - glance.read_pos) / 8),
+            depth_messages: glance.sent.saturating_sub(glance.received).min(glance.waiting.bytes / 8),
             write_pos: glance.write_pos,
             read_pos: glance.read_pos,
             sent: glance.sent,
@@ -194,8 +225,7 @@ impl Observer {
                 }
                 LaneFile::Mapped(lane) => {
                     let (receiver, bell) = (Arc::clone(&self.receiver), Arc::clone(&self.bell));
-                    let header = self.directory.header();
-                    let memory = Memory::new(header, number, self.directory.fence_mode(), lane, receiver, bell);
+                    let memory = Memory::new(self.directory.terms(), number, lane, receiver, bell);
                     self.lanes.insert(number, View::new(memory));
                 }
             }

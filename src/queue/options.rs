@@ -5,7 +5,8 @@ use super::birth;
 use super::directory::Directory;
 use super::files::Opening;
 use crate::error::{Cause, Error};
-use crate::layout::{self, FenceMode, Header, Trust};
+use crate::layout::{self, FenceMode, Header, Limits, Trust};
+use bytemuck::Zeroable;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +24,9 @@ pub struct Options {
     capacity: u64,
     max_lanes: u32,
     max_message: Option<u64>,
+    overflow_limit: Option<u64>,
+    /// Low and high.
+    marks: Option<(u64, u64)>,
     opening: Opening,
 }
 
@@ -32,12 +36,19 @@ impl Default for Options {
             capacity: 256 << 10,
             max_lanes: 64,
             max_message: None,
+            overflow_limit: None,
+            marks: None,
             opening: Opening { any_filesystem: false, sigbus_guard: true, group: None },
         }
     }
 }
 
 const CAPACITY: std::ops::RangeInclusive<u64> = 4096..=1 << 30;
+
+/// The overflow limit of a queue whose creator sets none: so many rings, but no more bytes than that.
+const OVERFLOW_RINGS: u64 = 16;
+const OVERFLOW_DEFAULT_MOST: u64 = 64 << 20;
+const OVERFLOW_MOST: u64 = 1 << 30;
 
 impl Options {
     /// Bytes of ring for each sender: a power of two from 4 KiB to 1 GiB. Default 256 KiB. A message takes 8 bytes
@@ -53,10 +64,29 @@ impl Options {
         self
     }
 
-    /// The longest message, bytes: at most, and by default, 16 less than the capacity.
+    /// The most bytes that a lane may hold in segments besides its ring, when its receiver falls behind and its sender's
+    /// [`OnFull`](super::OnFull) says that it may grow: a multiple of 4 KiB up to 1 GiB, or 0 for none. Default: 16 times
+    /// the capacity, but at most 64 MiB.
+    ///
+    /// They are taken when they are needed and given back when the burst is over. The address space for them, four times
+    /// as much, is mapped from the beginning.
+    pub fn overflow_limit(mut self, bytes: u64) -> Options {
+        self.overflow_limit = Some(bytes);
+        self
+    }
+
+    /// The marks of a lane's [`Pressure`](crate::Pressure), bytes waiting: high above `high`, normal again at `low` or
+    /// less. `high` is at least 1 and `low` at most `high`. Default: three quarters and one quarter of the capacity.
+    pub fn water_marks(mut self, low: u64, high: u64) -> Options {
+        self.marks = Some((low, high));
+        self
+    }
+
+    /// The longest message, bytes: at most, and by default, 16 less than the capacity, or 4,112 less than the overflow
+    /// limit if that is more. One that does not fit in the ring needs a sender that may grow.
     ///
     /// A message does not cross the end of the ring. One longer than half of the capacity may have to wait until the
-    /// receiver has passed that end, also when nothing else is in the ring; shorter ones never wait for that.
+    /// receiver has passed that end (or takes a segment), also when nothing else is in the ring; shorter ones never do.
     pub fn max_message(mut self, bytes: u64) -> Options {
         self.max_message = Some(bytes);
         self
@@ -94,7 +124,7 @@ impl Options {
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Queue, Error> {
         let path = path.as_ref();
         let header = self.header().map_err(|cause| Error::new("create", path, cause))?;
-        birth::create(path, &header, self.opening)?;
+        birth::create(path, &header, &self.limits(), self.opening)?;
         Ok(Queue { directory: Arc::new(Directory::open(path, self.opening)?) })
     }
 
@@ -120,6 +150,12 @@ impl Options {
         self.open(path)
     }
 
+    /// What is not in the header.
+    pub(super) fn limits(&self) -> Limits {
+        let (low_water, high_water) = self.marks.unwrap_or_default();
+        Limits { low_water, high_water, ..Limits::zeroed() }
+    }
+
     /// The header that these options make, all but the identities.
     pub(super) fn header(&self) -> Result<Header, Cause> {
         let bad = |option, value, rule| Err(Cause::Option { option, value, rule });
@@ -129,10 +165,25 @@ impl Options {
         if !(1..=1024).contains(&self.max_lanes) {
             return bad("max_lanes", self.max_lanes.into(), "it must be from 1 to 1024");
         }
-        let most = layout::max_payload(self.capacity);
+        let overflow_limit = self.overflow_limit.unwrap_or((OVERFLOW_RINGS * self.capacity).min(OVERFLOW_DEFAULT_MOST));
+        if !overflow_limit.is_multiple_of(layout::GRANULE) || overflow_limit > OVERFLOW_MOST {
+            return bad(
+                "overflow_limit",
+                overflow_limit,
+                "it must be a multiple of 4096 up to 1073741824 (1 GiB), or 0",
+            );
+        }
+        if let Some((low, high)) = self.marks
+            && !(low.max(1)..=u64::MAX >> 1).contains(&high)
+        {
+            return bad("high_water", high, "it must be at least 1, and at least the low-water mark");
+        }
+        let most = layout::max_payload(self.capacity).max(layout::max_payload_of_segment(overflow_limit));
         let max_message = self.max_message.unwrap_or(most);
         if !(1..=most).contains(&max_message) {
-            return bad("max_message", max_message, "it must be at least 1 and at most 16 less than the capacity");
+            let rule =
+                "it must be at least 1 and at most 16 less than the capacity, or 4112 less than the overflow limit";
+            return bad("max_message", max_message, rule);
         }
         Ok(Header {
             magic: layout::MAGIC,
@@ -141,7 +192,7 @@ impl Options {
             queue_id: [0; 16],
             boot_id: [0; 16],
             ring_capacity: self.capacity,
-            overflow_limit: 0,
+            overflow_limit,
             max_message: max_message as u32,
             max_lanes: self.max_lanes,
             fence_mode: FenceMode::Symmetric as u32,
@@ -163,6 +214,7 @@ impl Options {
             capacity: header.ring_capacity,
             max_lanes: header.max_lanes,
             max_message: Some(header.max_message.into()),
+            overflow_limit: Some(header.overflow_limit),
             ..Options::default()
         };
         made.header().map(|_| ())

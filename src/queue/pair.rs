@@ -4,8 +4,8 @@ use super::options::Options;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::error::{Cause, Error};
-use crate::lane::Memory;
-use crate::layout::{FenceMode, FileKind, Header};
+use crate::lane::{Memory, Terms};
+use crate::layout::{FileKind, Header};
 use crate::region::Region;
 use crate::sys::fence;
 use std::path::Path;
@@ -30,28 +30,28 @@ use std::sync::Arc;
 pub fn pair(capacity: u64) -> Result<(Sender, Receiver), Error> {
     let failed = |cause| Error::new("create", Path::new("pair"), cause);
     let capacity = capacity.max(4096).checked_next_power_of_two().unwrap_or(u64::MAX);
-    let limits = Options::default().capacity(capacity).max_lanes(1).header().map_err(failed)?;
+    let options = Options::default().capacity(capacity).max_lanes(1);
     let fence_mode = fence::best_mode();
-    let header = Header { fence_mode: fence_mode as u32, ..limits };
+    let header = Header { fence_mode: fence_mode as u32, ..options.header().map_err(failed)? };
+    let terms = Terms { header, limits: options.limits(), fence_mode };
     let memory = |kind| {
-        Region::anonymous(header.file_len(kind) as usize)
+        Region::anonymous(header.map_len(kind) as usize)
             .map_err(|source| failed(Cause::Io { file: String::new(), source }))
     };
     let (lane, words, bell) = (memory(FileKind::Lane)?, memory(FileKind::Receiver)?, memory(FileKind::Bell)?);
-    let ends = pair_over(&header, fence_mode, lane, words, bell);
+    let ends = pair_over(&terms, lane, words, bell);
     ends.map_err(|damage| failed(Cause::Io { file: String::new(), source: std::io::Error::other(damage.to_string()) }))
 }
 
 fn pair_over(
-    header: &Header,
-    fence_mode: FenceMode,
+    terms: &Terms,
     lane: Arc<Region>,
     words: Arc<Region>,
     bell: Arc<Region>,
 ) -> Result<(Sender, Receiver), crate::Damage> {
-    let receiver = Receiver::new(Arc::clone(&words), Arc::clone(&bell), 1, fence_mode, None);
-    let memory = Memory::new(header, 0, fence_mode, lane, words, bell);
-    let sender = Sender::new(memory.clone(), None)?;
+    let receiver = Receiver::new(Arc::clone(&words), Arc::clone(&bell), 1, terms.fence_mode, None);
+    let memory = Memory::new(terms, 0, lane, words, bell);
+    let sender = Sender::new(memory.clone(), terms, None)?;
     receiver.add_lane(0, memory);
     Ok((sender, receiver))
 }

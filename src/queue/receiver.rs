@@ -1,11 +1,12 @@
 //! The receiving end of a queue.
 
 use super::directory::{Directory, LaneFile, Lock};
+use super::drain::{Drain, TurnEnd};
 use super::message::Message;
 use super::schedule::{QUANTUM, Schedule};
 use crate::bell::Sleeper;
 use crate::error::{Cause, Damage, Error, Fault, RecvError, TryRecvError};
-use crate::lane::{self, Memory, Reader};
+use crate::lane::{self, Memory, Pressure, Reader};
 use crate::layout::{self, FenceMode, Role};
 use crate::region::{Own, Peer, Region};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_hint};
@@ -14,7 +15,6 @@ use crate::wait::{Look, Wait, WaitStats, Waiter};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,7 @@ impl Receiver {
         let memory = directory.map_receiver(true).map_err(failed)?;
         let bell = directory.map_bell(true).map_err(failed)?;
         let lanes = directory.header().max_lanes as usize;
-        let fence_mode = directory.fence_mode();
+        let fence_mode = directory.terms().fence_mode;
         let home = Home { directory: Arc::clone(&directory), _lock: lock };
         let receiver = Receiver::new(memory, bell, lanes, fence_mode, Some(home));
         receiver.find_lanes().map_err(failed)?;
@@ -208,8 +208,7 @@ impl Receiver {
     pub fn drain(&self) -> Result<Drain<'_>, Error> {
         self.sleeper.heavy_fence();
         self.find_lanes().map_err(|cause| self.error("drain", cause))?;
-        let lanes: Vec<&Reader> = self.known().collect();
-        Ok(Drain { receiver: self, lanes, at: 0, span: None })
+        Ok(Drain::new(self, self.known().collect()))
     }
 
     /// For a worker that goes about its work in turns: either confirms that the queue was empty, or hands back what
@@ -239,6 +238,18 @@ impl Receiver {
     /// The lanes that were poisoned, and why.
     pub fn damage(&self) -> Vec<Damage> {
         self.known().filter_map(Reader::damage).chain(self.unreadable.borrow().values().copied()).collect()
+    }
+
+    /// The highest pressure of any lane, as far as its sender has said how much is waiting.
+    pub fn pressure(&self) -> Pressure {
+        self.notice_lanes();
+        self.known().map(Reader::pressure).max().unwrap_or_default()
+    }
+
+    /// Messages that senders dropped for want of room since their lanes were created, over all lanes.
+    pub fn dropped(&self) -> u64 {
+        self.notice_lanes();
+        self.known().map(Reader::dropped).sum()
     }
 
     /// How many lanes this receiver reads.
@@ -273,9 +284,10 @@ impl Receiver {
             && let Some(lane) = self.lanes[self.current.get()].get()
             && let Some(record) = lane.message()
         {
+            let payload = lane.payload(&record);
             lane.take(&record);
             self.turn.set(turn.saturating_sub(record.next - record.position));
-            return Some(Message::new(lane, record));
+            return Some(Message::new(lane, record, payload));
         }
         None
     }
@@ -323,16 +335,21 @@ impl Receiver {
     /// One round over the lanes: gives the first that has something its turn, if one has.
     #[inline(never)]
     fn choose(&self) -> Result<bool, Damage> {
-        if self.lanes_epoch.load() != self.seen_epoch.get() {
-            // As above: what cannot be mapped now is tried again.
-            let _ = self.find_lanes();
-        }
+        self.notice_lanes();
         if let Some(damage) = self.reports.borrow_mut().pop_front() {
             return Err(damage);
         }
         let turn_over = self.turn.get() == 0;
         let found = self.schedule.borrow_mut().next(turn_over, |number| self.has_something(number));
         found.unwrap_or(Ok(false))
+    }
+
+    /// Finds the lanes of which the bell's word tells.
+    fn notice_lanes(&self) {
+        if self.lanes_epoch.load() != self.seen_epoch.get() {
+            // What cannot be mapped now is tried again.
+            let _ = self.find_lanes();
+        }
     }
 
     /// As `choose`, but looks at every lane.
@@ -353,6 +370,11 @@ impl Receiver {
                 Some(Ok(true))
             }
         }
+    }
+
+    /// Keeps damage that showed for the next `recv`.
+    pub(super) fn report_later(&self, damage: Damage) {
+        self.reports.borrow_mut().push_back(damage);
     }
 
     fn known(&self) -> impl Iterator<Item = &Reader> {
@@ -424,9 +446,7 @@ impl Receiver {
     }
 
     fn lane_memory(&self, home: &Home, number: u32, region: Arc<Region>) -> Memory {
-        let header = home.directory.header();
-        let fence_mode = home.directory.fence_mode();
-        Memory::new(header, number, fence_mode, region, Arc::clone(&self.memory), Arc::clone(&self.bell))
+        Memory::new(home.directory.terms(), number, region, Arc::clone(&self.memory), Arc::clone(&self.bell))
     }
 
     pub(super) fn add_lane(&self, number: u32, memory: Memory) {
@@ -515,72 +535,4 @@ impl<'a> Iterator for TryIter<'a> {
             }
         }
     }
-}
-
-/// Everything that was committed before [`Receiver::drain`] was called.
-pub struct Drain<'a> {
-    receiver: &'a Receiver,
-    lanes: Vec<&'a Reader>,
-    at: usize,
-    /// The positions from which and up to which the current lane may deliver, once it has begun.
-    span: Option<Range<u64>>,
-}
-
-impl Drain<'_> {
-    /// How many messages are there now that are not part of this drain because they came later. Looks at every lane
-    /// and counts, at most as many as fit. Meant for the end of the drain; before, it counts what is left of it too.
-    pub fn arrived_since(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.count_ahead()).sum()
-    }
-}
-
-impl<'a> Iterator for Drain<'a> {
-    type Item = Message<'a>;
-
-    fn next(&mut self) -> Option<Message<'a>> {
-        while let Some(&lane) = self.lanes.get(self.at) {
-            let span = self.span.get_or_insert_with(|| {
-                lane.begin_batch();
-                0..lane.next() + lane.window().capacity()
-            });
-            match lane.look_from(span.start) {
-                Ok(Some(record)) if record.position < span.end => {
-                    // What is put back during the drain is for another one, or it would never end.
-                    span.start = record.position + 1;
-                    lane.take(&record);
-                    return Some(Message::new(lane, record));
-                }
-                Ok(_) => {}
-                Err(damage) => self.receiver.reports.borrow_mut().push_back(damage),
-            }
-            lane.end_batch();
-            self.span = None;
-            self.at += 1;
-        }
-        None
-    }
-}
-
-impl Drop for Drain<'_> {
-    fn drop(&mut self) {
-        if let Some(lane) = self.lanes.get(self.at) {
-            lane.end_batch();
-        }
-    }
-}
-
-impl fmt::Debug for Drain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drain").field("lanes", &self.lanes.len()).field("at", &self.at).finish_non_exhaustive()
-    }
-}
-
-/// How a turn ended; made by [`Receiver::finish_turn`].
-#[derive(Debug)]
-#[must_use = "late messages would wait for the next turn"]
-pub enum TurnEnd<'a> {
-    /// There was an instant during the call at which every lane was empty.
-    Quiet,
-    /// Messages came in the meantime. Handle them, and finish again.
-    Late(Drain<'a>),
 }

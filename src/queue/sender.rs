@@ -1,18 +1,19 @@
 //! The sending end of a queue.
 
-use super::Ticket;
+use super::Sent;
+use super::claim::Claim;
 use super::directory::{self, Directory, LaneFile, Lock};
+use super::on_full::{OnFull, Then};
 use crate::bell::Sleeper;
-use crate::error::{Cause, Damage, Error, SendError, TrySendError, WrongLength};
-use crate::lane::{Memory, Writer};
-use crate::layout;
+use crate::error::{Cause, Damage, Error, SendError, TrySendError};
+use crate::lane::{Memory, Pressure, Terms, Writer};
+use crate::layout::{self, Header};
 use crate::region::{Own, Peer, Region};
 use crate::ring::{self, Refusal};
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::{Look, Wait, WaitStats, Waiter};
 use crossbeam_utils::CachePadded;
 use std::fmt;
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,8 @@ pub struct Sender {
     room: Sleeper,
     waiter: Waiter,
     number: u32,
-    max_message: u32,
+    terms: Terms,
+    on_full: OnFull,
     /// None for a pair, which is in no directory.
     home: Option<Home>,
 }
@@ -50,6 +52,7 @@ pub(super) struct Home {
 
 impl Drop for Sender {
     fn drop(&mut self) {
+        self.lane.trim();
         // Nobody can take over the lane of a pair.
         if self.home.is_none() {
             self.lane.close();
@@ -82,8 +85,8 @@ impl Sender {
                 lock.set_born()?;
             }
             let attaches: Own<AtomicU64> = lane.own(layout::lane::ATTACHES);
-            let fences = directory.fence_mode();
-            let memory = Memory::new(header, number, fences, lane, Arc::clone(&receiver), Arc::clone(&bell));
+            let terms = directory.terms();
+            let memory = Memory::new(terms, number, lane, Arc::clone(&receiver), Arc::clone(&bell));
             let epoch: Own<AtomicU64> = bell.own(layout::bell::LANES_EPOCH);
             let home = Home {
                 directory: Arc::clone(directory),
@@ -92,7 +95,7 @@ impl Sender {
                 seen_epoch: 0,
             };
             // A lane that is damaged is not ours to mend: the next one will do.
-            let Ok(mut sender) = Sender::new(memory, Some(home)) else { continue };
+            let Ok(mut sender) = Sender::new(memory, terms, Some(home)) else { continue };
             // ORDERING(hint): a counter of this process alone.
             attaches.store(attaches.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
             // ORDERING(attach): the lane's file before the word that makes the receiver look for it.
@@ -105,10 +108,66 @@ impl Sender {
         Ok(None)
     }
 
-    pub(super) fn new(memory: Memory, home: Option<Home>) -> Result<Sender, Damage> {
-        let (number, max_message) = (memory.number, memory.max_message);
+    pub(super) fn new(memory: Memory, terms: &Terms, home: Option<Home>) -> Result<Sender, Damage> {
+        let number = memory.number;
         let (lane, room) = Writer::attach(memory)?;
-        Ok(Sender { lane: CachePadded::new(lane), room, waiter: Waiter::new(), number, max_message, home })
+        let (lane, waiter, on_full) = (CachePadded::new(lane), Waiter::new(), OnFull::default());
+        Ok(Sender { lane, room, waiter, number, terms: *terms, on_full, home })
+    }
+
+    /// See [`Queue::trim`](super::Queue::trim).
+    pub(super) fn trim_abandoned(directory: &Directory) -> Result<u64, Cause> {
+        let (receiver, bell) = (directory.map_receiver(false)?, directory.map_bell(false)?);
+        let mut freed = 0;
+        for number in directory.lane_numbers()? {
+            let Some(_lock) = directory.try_lock_lane(number)? else { continue };
+            let LaneFile::Mapped(lane) = directory.map_lane(number, true)? else { continue };
+            let before = directory.lane_bytes(number)?;
+            let memory = Memory::new(directory.terms(), number, lane, Arc::clone(&receiver), Arc::clone(&bell));
+            // A lane that is damaged is not ours to mend.
+            let _ = Writer::trim_abandoned(&memory);
+            freed += before.saturating_sub(directory.lane_bytes(number)?);
+        }
+        Ok(freed)
+    }
+
+    /// What to do when the ring is full. Default: [`OnFull::GrowThenBlock`].
+    pub fn set_on_full(&mut self, on_full: OnFull) {
+        self.on_full = on_full;
+    }
+
+    /// Whether the receiver keeps up, now: asks it, which costs a cache line that it writes.
+    pub fn pressure(&mut self) -> Result<Pressure, SendError> {
+        self.lane.weigh_now().map_err(|refusal| self.reason(0, refusal).into())
+    }
+
+    /// Waits until the pressure is normal, at most for `timeout`. Sends nothing.
+    pub fn wait_until_calm(&mut self, timeout: Duration) -> Result<(), SendError> {
+        let deadline = Instant::now().checked_add(timeout);
+        let Sender { lane, room, waiter, home, .. } = self;
+        let found = waiter.wait(room, deadline, |look| {
+            if look == Look::Beyond && home.as_ref().is_some_and(|home| !home.directory.is_attached()) {
+                return Some(Err(Refusal::Full));
+            }
+            match lane.weigh_now() {
+                Ok(Pressure::Normal) => Some(Ok(())),
+                Ok(Pressure::High) if lane.poisoned().is_some() || lane.receiver_gone() => Some(Err(Refusal::Full)),
+                Ok(Pressure::High) => None,
+                Err(refusal) => Some(Err(refusal)),
+            }
+        });
+        match found {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) if self.is_detached() => Err(SendError::Detached),
+            Some(Err(refusal)) => Err(self.reason(0, refusal).into()),
+            None => Err(SendError::Timeout),
+        }
+    }
+
+    /// Gives the overflow segments that the receiver has done with back to the file system, at once. Without it that
+    /// happens when the pressure falls, when the sender is dropped, and when another takes the lane over.
+    pub fn trim(&mut self) {
+        self.lane.trim();
     }
 
     /// What to do when there is no room. Default: [`Wait::Adaptive`].
@@ -126,25 +185,27 @@ impl Sender {
         self.number
     }
 
-    /// Sends a message. Blocks while there is no room. Never returns [`SendError::Timeout`].
+    /// Sends a message. When there is no room it does what [`set_on_full`](Self::set_on_full) said: by default the lane
+    /// grows, up to the queue's limit, and then it blocks. Never returns [`SendError::Timeout`].
     ///
-    /// When it returns the message is committed: it will be delivered whatever becomes of this process. That the lane was
+    /// `Ok` means that the message is committed: it will be delivered whatever becomes of this process. That the lane was
     /// poisoned or the queue removed is noticed at the end of the room that is known of, at the latest after one lap.
-    /// Costs the copy, two stores and two loads; no system call unless the receiver sleeps or there is no room.
+    /// Costs the copy, two stores and two loads; no system call unless the receiver sleeps or there is no room in
+    /// the ring.
     #[inline]
-    pub fn send(&mut self, payload: &[u8]) -> Result<Ticket, SendError> {
+    pub fn send(&mut self, payload: &[u8]) -> Result<Sent, SendError> {
         self.send_until(payload, None)
     }
 
-    /// Sends a message. Blocks while there is no room, at most for `timeout`.
+    /// Sends a message. As [`send`](Self::send), blocking at most for `timeout`.
     #[inline]
-    pub fn send_timeout(&mut self, payload: &[u8], timeout: Duration) -> Result<Ticket, SendError> {
+    pub fn send_timeout(&mut self, payload: &[u8], timeout: Duration) -> Result<Sent, SendError> {
         self.send_until(payload, Instant::now().checked_add(timeout))
     }
 
-    /// Sends a message if there is room. Never blocks.
+    /// Sends a message if there is room, or the lane may grow. Never waits for the receiver.
     #[inline]
-    pub fn try_send(&mut self, payload: &[u8]) -> Result<Ticket, TrySendError> {
+    pub fn try_send(&mut self, payload: &[u8]) -> Result<Sent, TrySendError> {
         let ticket = self.try_send_quietly(payload)?;
         self.lane.ring();
         Ok(ticket)
@@ -154,7 +215,7 @@ impl Sender {
     /// when its bounded sleep ends. For several messages of which only the last one, or [`ring`](Self::ring), is to
     /// wake.
     #[inline]
-    pub fn try_send_quietly(&mut self, payload: &[u8]) -> Result<Ticket, TrySendError> {
+    pub fn try_send_quietly(&mut self, payload: &[u8]) -> Result<Sent, TrySendError> {
         match self.lane.claim_known(payload.len()) {
             Some(claim) => Ok(self.commit(claim, payload)),
             None => self.try_send_slowly(payload),
@@ -163,13 +224,13 @@ impl Sender {
 
     /// Wakes the receiver if it sleeps.
     #[inline]
-    pub fn ring(&self) {
+    pub fn ring(&mut self) {
         self.lane.ring();
     }
 
     /// Sends a value as its bytes. Blocks as [`send`](Self::send) does.
     #[inline]
-    pub fn send_pod<T: bytemuck::NoUninit>(&mut self, value: &T) -> Result<Ticket, SendError> {
+    pub fn send_pod<T: bytemuck::NoUninit>(&mut self, value: &T) -> Result<Sent, SendError> {
         self.send(bytemuck::bytes_of(value))
     }
 
@@ -195,20 +256,18 @@ impl Sender {
         Ok(sent)
     }
 
-    /// Room for a message of `len` bytes that is then written in pieces. Blocks while there is none.
+    /// Room for a message of `len` bytes that is then written in pieces. Without room as [`send`](Self::send).
     ///
     /// Nothing is sent before [`Claim::commit`]; a claim that is dropped never happened.
     pub fn claim(&mut self, len: usize) -> Result<Claim<'_>, SendError> {
-        let claim = self.claim_until(len, None)?;
+        let claim = self.claim_slowly(len, Patience::Until(None))?;
         Ok(Claim::new(self, claim))
     }
 
-    /// As [`claim`](Self::claim), if there is room. Never blocks.
+    /// As [`claim`](Self::claim), but as [`try_send`](Self::try_send) when there is no room.
     pub fn try_claim(&mut self, len: usize) -> Result<Claim<'_>, TrySendError> {
-        match self.lane.claim(len) {
-            Ok(claim) => Ok(Claim::new(self, claim)),
-            Err(refusal) => Err(self.refused(len, refusal)),
-        }
+        let claim = self.claim_slowly(len, Patience::None).map_err(at_once)?;
+        Ok(Claim::new(self, claim))
     }
 
     /// Says that nothing more will come from this sender. The receiver sees `Closed` when all have said so.
@@ -219,7 +278,7 @@ impl Sender {
     }
 
     #[inline(always)]
-    fn send_until(&mut self, payload: &[u8], deadline: Option<Instant>) -> Result<Ticket, SendError> {
+    fn send_until(&mut self, payload: &[u8], deadline: Option<Instant>) -> Result<Sent, SendError> {
         match self.lane.claim_known(payload.len()) {
             Some(claim) => {
                 let ticket = self.commit(claim, payload);
@@ -231,28 +290,24 @@ impl Sender {
     }
 
     #[inline(always)]
-    fn commit(&mut self, claim: ring::Claim, payload: &[u8]) -> Ticket {
+    fn commit(&mut self, claim: ring::Claim, payload: &[u8]) -> Sent {
         self.lane.fill(&claim, 0, payload);
-        Ticket { lane: self.number, position: self.lane.commit(claim) }
+        let position = self.lane.commit(claim);
+        Sent { position, lane: self.number, pressure: self.lane.pressure() }
     }
 
     #[cold]
-    fn try_send_slowly(&mut self, payload: &[u8]) -> Result<Ticket, TrySendError> {
-        if self.is_detached() {
-            return Err(TrySendError::Detached);
-        }
-        match self.lane.claim(payload.len()) {
-            Ok(claim) => Ok(self.commit(claim, payload)),
-            Err(refusal) => Err(self.refused(payload.len(), refusal)),
-        }
+    fn try_send_slowly(&mut self, payload: &[u8]) -> Result<Sent, TrySendError> {
+        let claim = self.claim_slowly(payload.len(), Patience::None).map_err(at_once)?;
+        Ok(self.commit(claim, payload))
     }
 
     #[cold]
-    fn send_slowly(&mut self, payload: &[u8], deadline: Option<Instant>) -> Result<Ticket, SendError> {
-        let claim = self.claim_until(payload.len(), deadline)?;
-        let ticket = self.commit(claim, payload);
+    fn send_slowly(&mut self, payload: &[u8], deadline: Option<Instant>) -> Result<Sent, SendError> {
+        let claim = self.claim_slowly(payload.len(), Patience::Until(deadline))?;
+        let sent = self.commit(claim, payload);
         self.lane.ring();
-        Ok(ticket)
+        Ok(sent)
     }
 
     /// Whether the queue was removed: asked only when the word that its remover changes has changed.
@@ -265,53 +320,105 @@ impl Sender {
         epoch != home.seen_epoch
     }
 
-    fn claim_until(&mut self, len: usize, deadline: Option<Instant>) -> Result<ring::Claim, SendError> {
+    fn claim_slowly(&mut self, len: usize, patience: Patience) -> Result<ring::Claim, SendError> {
         if self.is_detached() {
             return Err(SendError::Detached);
         }
-        match self.lane.claim(len) {
-            Ok(claim) => Ok(claim),
-            Err(refusal) => self.wait_for_room(len, refusal, deadline),
+        if len > self.longest() as usize {
+            return Err(SendError::TooLarge { len, max: self.longest() });
         }
+        let why = match self.lane.claim(len, self.on_full.grows()) {
+            Ok(claim) => return Ok(claim),
+            Err(refusal) => self.reason(len, refusal),
+        };
+        if !matches!(why, TrySendError::Full | TrySendError::NoSpace) {
+            return Err(why.into());
+        }
+        self.lane.count_full();
+        match (self.on_full.then(), patience) {
+            (Then::Drop, _) => {
+                self.lane.count_dropped();
+                Err(SendError::Dropped)
+            }
+            (Then::Block, Patience::Until(deadline)) => self.wait_for_room(len, why, deadline),
+            _ => Err(why.into()),
+        }
+    }
+
+    /// The longest message that this sender may send now.
+    fn longest(&self) -> u32 {
+        let Header { max_message, ring_capacity, .. } = self.terms.header;
+        if self.on_full.grows() { max_message } else { max_message.min(layout::max_payload(ring_capacity) as u32) }
     }
 
     #[cold]
     fn wait_for_room(
         &mut self,
         len: usize,
-        refusal: Refusal,
+        why: TrySendError,
         deadline: Option<Instant>,
     ) -> Result<ring::Claim, SendError> {
-        let error = |refusal| match refusal {
-            TrySendError::Full => None,
-            TrySendError::TooLarge { len, max } => Some(SendError::TooLarge { len, max }),
-            TrySendError::Closed => Some(SendError::Closed),
-            TrySendError::Corrupt(damage) => Some(SendError::Corrupt(damage)),
-            TrySendError::Detached => Some(SendError::Detached),
-        };
-        if let Some(error) = error(self.refused(len, refusal)) {
-            return Err(error);
-        }
-        let Sender { lane, room, waiter, max_message, home, .. } = self;
+        let (grows, max) = (self.on_full.grows(), self.longest());
+        let Sender { lane, room, waiter, home, .. } = self;
+        let mut short_of_space = why == TrySendError::NoSpace;
         let found = waiter.wait(room, deadline, |look| {
             if look == Look::Beyond && home.as_ref().is_some_and(|home| !home.directory.is_attached()) {
                 return Some(Err(SendError::Detached));
             }
-            match lane.claim(len) {
+            // A file system that is full is asked again now and then, not at every look.
+            let grow = grows && (!short_of_space || look != Look::Quick);
+            match lane.claim(len, grow).map_err(|refusal| reason(lane, len, max, refusal)) {
                 Ok(claim) => Some(Ok(claim)),
-                Err(refusal) => error(reason(lane, len, *max_message, refusal)).map(Err),
+                Err(why @ (TrySendError::Full | TrySendError::NoSpace)) => {
+                    short_of_space |= why == TrySendError::NoSpace;
+                    None
+                }
+                Err(why) => Some(Err(why.into())),
             }
         });
         found.unwrap_or(Err(SendError::Timeout))
     }
 
-    #[cold]
-    fn refused(&self, len: usize, refusal: Refusal) -> TrySendError {
-        let why = reason(&self.lane, len, self.max_message, refusal);
-        if why == TrySendError::Full {
-            self.lane.count_full();
-        }
-        why
+    fn reason(&self, len: usize, refusal: Refusal) -> TrySendError {
+        reason(&self.lane, len, self.longest(), refusal)
+    }
+}
+
+/// For claims that are written in pieces.
+impl Sender {
+    pub(super) fn fill(&self, claim: &ring::Claim, at: usize, bytes: &[u8]) {
+        self.lane.fill(claim, at, bytes);
+    }
+
+    pub(super) fn payload(&self, claim: &ring::Claim) -> *mut u8 {
+        self.lane.payload(claim)
+    }
+
+    pub(super) fn commit_filled(&mut self, claim: ring::Claim) -> Sent {
+        let position = self.lane.commit(claim);
+        self.lane.ring();
+        Sent { position, lane: self.number, pressure: self.lane.pressure() }
+    }
+}
+
+/// How long a send may wait for room.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    None,
+    Until(Option<Instant>),
+}
+
+/// The answer of a call that does not wait.
+fn at_once(error: SendError) -> TrySendError {
+    match error {
+        SendError::Full | SendError::Timeout => TrySendError::Full,
+        SendError::NoSpace => TrySendError::NoSpace,
+        SendError::Dropped => TrySendError::Dropped,
+        SendError::RateLimited { wait_ms } => TrySendError::RateLimited { wait_ms },
+        SendError::TooLarge { len, max } => TrySendError::TooLarge { len, max },
+        SendError::Closed => TrySendError::Closed,
+        SendError::Corrupt(damage) => TrySendError::Corrupt(damage),
+        SendError::Detached => TrySendError::Detached,
     }
 }
 
@@ -320,9 +427,10 @@ fn reason(lane: &Writer, len: usize, max: u32, refusal: Refusal) -> TrySendError
     match refusal {
         Refusal::TooLarge => TrySendError::TooLarge { len, max },
         Refusal::Broken(broken) => TrySendError::Corrupt(lane.damage(broken)),
-        Refusal::Full => match lane.poisoned() {
+        Refusal::Full | Refusal::NoSpace => match lane.poisoned() {
             Some(damage) => TrySendError::Corrupt(damage),
             None if lane.receiver_gone() => TrySendError::Closed,
+            None if refusal == Refusal::NoSpace => TrySendError::NoSpace,
             None => TrySendError::Full,
         },
     }
@@ -357,106 +465,3 @@ impl fmt::Display for BatchError {
 }
 
 impl std::error::Error for BatchError {}
-
-/// Room in a lane, to be written in pieces and then committed; made by [`Sender::claim`].
-#[derive(Debug)]
-#[must_use = "a claim that is dropped sends nothing"]
-pub struct Claim<'a> {
-    sender: &'a mut Sender,
-    claim: ring::Claim,
-    written: usize,
-    /// The bytes since the last multiple of 8: shared memory is written in whole words.
-    partial: [u8; 8],
-}
-
-impl<'a> Claim<'a> {
-    fn new(sender: &'a mut Sender, claim: ring::Claim) -> Claim<'a> {
-        Claim { sender, claim, written: 0, partial: [0; 8] }
-    }
-
-    /// The claimed length, bytes.
-    pub fn len(&self) -> usize {
-        self.claim.len as usize
-    }
-
-    /// Whether the claimed length is 0.
-    pub fn is_empty(&self) -> bool {
-        self.claim.len == 0
-    }
-
-    /// Bytes written so far.
-    pub fn written(&self) -> usize {
-        self.written
-    }
-
-    /// Writes the next bytes.
-    ///
-    /// # Errors
-    /// [`WrongLength`] when they are more than what is left; then none is written.
-    pub fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), WrongLength> {
-        let len = self.written + bytes.len();
-        if len > self.len() {
-            return Err(WrongLength { len, expected: self.len() });
-        }
-        let begun = self.written % 8;
-        if begun > 0 {
-            let (head, rest) = bytes.split_at(bytes.len().min(8 - begun));
-            self.partial[begun..begun + head.len()].copy_from_slice(head);
-            self.sender.lane.fill(&self.claim, self.written - begun, &self.partial[..begun + head.len()]);
-            self.written += head.len();
-            bytes = rest;
-        }
-        if !bytes.is_empty() {
-            self.sender.lane.fill(&self.claim, self.written, bytes);
-            let tail = &bytes[bytes.len() & !7..];
-            self.partial[..tail.len()].copy_from_slice(tail);
-            self.written = len;
-        }
-        Ok(())
-    }
-
-    /// Sends the message.
-    ///
-    /// # Errors
-    /// [`WrongLength`] when less was written than claimed; then nothing is sent.
-    pub fn commit(self) -> Result<Ticket, WrongLength> {
-        if self.written != self.len() {
-            return Err(WrongLength { len: self.written, expected: self.len() });
-        }
-        let position = self.sender.lane.commit(self.claim);
-        self.sender.lane.ring();
-        Ok(Ticket { lane: self.sender.number, position })
-    }
-
-    /// Gives the room back, as dropping the claim does.
-    pub fn abort(self) {}
-
-    /// Where the payload lies, for writing it in place.
-    ///
-    /// Writing up to [`len`](Self::len) bytes there, before the claim is gone, is sound as long as no other process
-    /// writes this lane; then say so by [`assume_written`](Self::assume_written).
-    pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.sender.lane.payload(&self.claim)
-    }
-
-    /// Says that the whole payload was written through [`as_mut_ptr`](Self::as_mut_ptr).
-    ///
-    /// # Safety
-    /// All [`len`](Self::len) bytes were written since the claim was made: otherwise whatever lay there is sent.
-    #[expect(unsafe_code, reason = "the caller vouches for bytes that we did not see")]
-    pub unsafe fn assume_written(&mut self) {
-        self.written = self.len();
-    }
-}
-
-impl Write for Claim<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let fitting = bytes.len().min(self.len() - self.written);
-        Claim::write_all(self, &bytes[..fitting]).map_err(io::Error::other)?;
-        Ok(fitting)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}

@@ -2,12 +2,15 @@
 #![expect(unsafe_code, reason = "the crate's pointer arithmetic is here, behind checked constructors")]
 
 use super::copy;
+use crate::layout::Place;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire};
 use crate::sys::sigbus::Guard;
+use crate::sys::space;
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// The memory of one file, mapped once; lives as long as anything made from it.
@@ -17,35 +20,71 @@ pub(crate) struct Region {
     writable: bool,
     /// Declared before the memory, so that it is dropped before.
     guard: Option<Guard>,
-    _memory: Memory,
+    memory: Memory,
+}
+
+/// What a mapping is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+    /// Writing, and growing the file.
+    Grow,
 }
 
 #[expect(dead_code, reason = "held for its destructor")]
 enum Memory {
-    File(MmapRaw),
+    File(MmapRaw, Option<File>),
     Anonymous(MmapMut),
     /// A vector, not a box: moving a box would invalidate every pointer made from it before.
     Heap(Vec<AtomicU64>),
 }
 
 // SAFETY: the memory is reached only through atomics and through `copy`, which tolerate concurrent access; `base`
-// stays valid because `_memory` moves with it and neither unmaps nor reallocates before it is dropped.
+// stays valid because `memory` moves with it and neither unmaps nor reallocates before it is dropped.
 unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Maps the first `len` bytes of `file`, which must be at least that long and stay so.
+    /// Maps `len` bytes of `file`. Nobody touches bytes that the file does not have: those that it may get later are
+    /// [`reserve`](Self::reserve)d before.
     ///
     /// A forked child does not inherit the mapping: two writers of one lane would follow. With `guarded`, pages that the
     /// file loses later read as zero instead of ending the process; see [`was_truncated`](Self::was_truncated).
-    pub(crate) fn map(file: &File, len: usize, writable: bool, guarded: bool) -> io::Result<Arc<Region>> {
+    pub(crate) fn map(file: File, len: usize, access: Access, guarded: bool) -> io::Result<Arc<Region>> {
         let mut options = MmapOptions::new();
         options.len(len);
-        let map = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
+        let writable = access != Access::Read;
+        let map = if writable { options.map_raw(&file)? } else { options.map_raw_read_only(&file)? };
         map.advise(Advice::DontFork)?;
         let guard = guarded.then(|| Guard::new(map.as_ptr(), len)).flatten();
-        Ok(Arc::new(Region { base: map.as_mut_ptr(), len, writable, guard, _memory: Memory::File(map) }))
+        // A descriptor is kept only for what needs one: a receiver may map more lanes than it may have files open.
+        let file = (access == Access::Grow).then_some(file);
+        Ok(Arc::new(Region { base: map.as_mut_ptr(), len, writable, guard, memory: Memory::File(map, file) }))
+    }
+
+    /// Makes sure that these bytes are there: touching them cannot fail later. They keep what they hold; new ones are
+    /// zero. Blocks for as long as the file system takes, some tens of microseconds a megabyte in memory.
+    pub(crate) fn reserve(&self, bytes: Range<u64>) -> io::Result<()> {
+        match &self.memory {
+            Memory::File(_, Some(file)) => space::reserve(file, bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives these bytes back to the file system. They may not be touched before they are reserved again. That it may
+    /// fail costs memory and nothing else.
+    pub(crate) fn give_back(&self, bytes: Range<u64>) {
+        match &self.memory {
+            Memory::File(_, Some(file)) => space::give_back(file, bytes),
+            Memory::Anonymous(map) => {
+                let (at, len) = (bytes.start as usize, (bytes.end - bytes.start) as usize);
+                // SAFETY: what lies there is worth nothing to anybody any more, as the caller says.
+                let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, at, len) };
+            }
+            _ => {}
+        }
     }
 
     /// Whether a page of the file was found missing.
@@ -59,16 +98,16 @@ impl Region {
         if cfg!(miri) {
             return Ok(Region::heap(len));
         }
-        let mut map = MmapOptions::new().len(len).map_anon()?;
+        let mut map = MmapOptions::new().len(len).no_reserve_swap().map_anon()?;
         let base = map.as_mut_ptr();
-        Ok(Arc::new(Region { base, len, writable: true, guard: None, _memory: Memory::Anonymous(map) }))
+        Ok(Arc::new(Region { base, len, writable: true, guard: None, memory: Memory::Anonymous(map) }))
     }
 
     /// Zeroed memory on the heap: for Miri, and for copies of queues that are to be examined.
     pub(crate) fn heap(len: usize) -> Arc<Region> {
         let mut words: Vec<AtomicU64> = (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
         let base = words.as_mut_ptr().cast();
-        Arc::new(Region { base, len, writable: true, guard: None, _memory: Memory::Heap(words) })
+        Arc::new(Region { base, len, writable: true, guard: None, memory: Memory::Heap(words) })
     }
 
     /// A word that this process may write.
@@ -88,13 +127,11 @@ impl Region {
         unsafe { self.base.add(offset).cast() }
     }
 
-    /// A ring of `capacity` bytes (a power of two, at least 8) at `offset`.
-    pub(crate) fn window(self: &Arc<Self>, offset: usize, capacity: u64) -> Window {
-        assert!(capacity.is_power_of_two() && capacity >= 8 && offset.is_multiple_of(8));
-        assert!(offset as u64 + capacity <= self.len as u64);
-        // SAFETY: just checked to lie inside the region.
-        let base = unsafe { self.base.add(offset) };
-        Window { base, mask: capacity - 8, capacity, region: Arc::clone(self) }
+    /// A window on a place.
+    pub(crate) fn window(self: &Arc<Self>, place: &Place) -> Window {
+        let window = Window { base: Cell::new(self.base), mask: Cell::new(0), region: Arc::clone(self) };
+        window.turn_to(place);
+        window
     }
 }
 
@@ -168,34 +205,40 @@ impl Peer<AtomicU32> {
     }
 }
 
-/// A ring of bytes in shared memory, addressed by positions that count on for ever.
+/// A place in shared memory, addressed by positions that count on for ever.
 ///
 /// Any position is in bounds: it is reduced to an offset by a mask. That is what makes these methods safe to call
 /// with numbers that came from somebody else.
 pub(crate) struct Window {
-    base: *mut u8,
-    /// `capacity - 8`: clears the bits above the ring and the three below a word.
-    mask: u64,
-    capacity: u64,
+    base: Cell<*mut u8>,
+    /// The place's window less 8: clears the bits above it and the three below a word.
+    mask: Cell<u64>,
     region: Arc<Region>,
 }
 
-// SAFETY: a `Window` reaches a `Region`, which is `Sync`, through atomics and `copy` alone.
+// SAFETY: a `Window` reaches a `Region`, which is `Sync`, through atomics and `copy` alone; its own cells move with it.
 unsafe impl Send for Window {}
-// SAFETY: as above.
-unsafe impl Sync for Window {}
 
 impl Window {
-    /// Bytes in the ring.
-    #[inline(always)]
-    pub(crate) fn capacity(&self) -> u64 {
-        self.capacity
+    /// Looks at another place.
+    pub(crate) fn turn_to(&self, place: &Place) {
+        assert!(place.window.is_power_of_two() && place.window >= 8 && place.offset.is_multiple_of(8));
+        assert!(place.offset.checked_add(place.window).is_some_and(|end| end <= self.region.len as u64));
+        // SAFETY: I8: just checked to lie inside the region.
+        self.base.set(unsafe { self.region.base.add(place.offset as usize) });
+        self.mask.set(place.window - 8);
     }
 
-    /// Bytes from `position` to the end of the ring.
+    /// Another window on the same region.
+    pub(crate) fn another(&self, place: &Place) -> Window {
+        self.region.window(place)
+    }
+
+    /// Bytes from `position` to the end of the window.
     #[inline(always)]
-    pub(crate) fn until_end(&self, position: u64) -> u64 {
-        self.capacity - (position & (self.capacity - 1))
+    fn until_end(&self, position: u64) -> u64 {
+        let window = self.mask.get() + 8;
+        window - (position & (window - 1))
     }
 
     /// The word at `position`. For storing, the region must be writable (I1).
@@ -205,11 +248,17 @@ impl Window {
         unsafe { &*self.at(position).cast() }
     }
 
-    /// Where the byte at `position` lies. The caller must not go past `until_end` bytes from there.
+    /// Where the byte at `position` lies. The caller must not go past the end of the window from there.
     #[inline(always)]
     pub(crate) fn at(&self, position: u64) -> *mut u8 {
-        // SAFETY: I8: the masked offset lies inside the ring, which lies inside the region.
-        unsafe { self.base.add((position & self.mask) as usize) }
+        // SAFETY: I8: the masked offset lies inside the window, which lies inside the region.
+        unsafe { self.base.get().add((position & self.mask.get()) as usize) }
+    }
+
+    /// The payload that starts at `position`, wherever the window turns afterwards.
+    #[inline(always)]
+    pub(crate) fn payload(&self, position: u64) -> Payload {
+        Payload(self.at(position))
     }
 
     /// Asks for the cache line at `position` to become ours alone. A hint; touches nothing.
@@ -241,16 +290,28 @@ impl Window {
         // SAFETY: I8 and the caller's contract; the ring's end is a multiple of 8, so rounding up fits too.
         unsafe { copy::copy_in(self.at(position), bytes.as_ptr(), bytes.len()) }
     }
+}
 
-    /// Copies `len` bytes out to `to`. `position` is a multiple of 8.
+/// Where a payload lies. Aligned to 8.
+#[derive(Clone, Copy)]
+pub(crate) struct Payload(*mut u8);
+
+impl Payload {
+    /// Where its first byte lies.
+    #[inline(always)]
+    pub(crate) fn as_ptr(self) -> *const u8 {
+        self.0
+    }
+
+    /// Copies `len` bytes from `at` (a multiple of 8) on to `to`.
     ///
     /// # Safety
-    /// `to` is valid for writing `len` bytes, and `len` is at most `until_end(position)`: whoever found a record there
-    /// has checked that, and the way of a message is the wrong place to check it twice.
+    /// `to` is valid for writing `len` bytes, the payload is at least `at + len` long, and its region is still mapped:
+    /// whoever found the record has checked that, and the way of a message is the wrong place to check it twice.
     #[inline(always)]
-    pub(crate) unsafe fn copy_out(&self, position: u64, to: *mut u8, len: usize) {
-        debug_assert!(position.is_multiple_of(8) && len as u64 <= self.until_end(position));
-        // SAFETY: I8 and the caller's contract.
-        unsafe { copy::copy_out(to, self.at(position), len) }
+    pub(crate) unsafe fn copy_out(self, at: usize, to: *mut u8, len: usize) {
+        debug_assert!(at.is_multiple_of(8));
+        // SAFETY: the caller's contract.
+        unsafe { copy::copy_out(to, self.0.add(at), len) }
     }
 }

@@ -3,22 +3,35 @@
 //! stop between the stores of one function: the loom models and the crash tests do.
 
 use super::*;
-use crate::region::Region;
+use crate::error::Fault;
+use crate::layout::{CommitWord, Kind, Place};
+use crate::record::Record;
+use crate::region::{Own, Region, Window};
+use crate::segments::Table;
+use crate::sync::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 const CAPACITY: u64 = 256;
 const MAX: u32 = layout::max_payload(CAPACITY) as u32;
+/// Bytes of segments that a lane may have.
+const LIMIT: u64 = 2 * layout::GRANULE;
 
-/// The memory of one lane: a ring, and two words.
+/// The memory of one lane: a table, a ring, room for segments; and two words.
 struct Lane {
     ring: Arc<Region>,
     words: Arc<Region>,
 }
 
+/// The commit word of a record at `position` in the ring.
+fn commit_word(kind: Kind, len: u32, position: u64) -> u64 {
+    Place::ring(CAPACITY).lap(position).word(kind, len).0
+}
+
 impl Lane {
     /// A ring full of bytes that look like nothing, with 0 where the first record will start.
     fn starting_at(position: u64) -> Lane {
-        let lane = Lane { ring: Region::heap(CAPACITY as usize), words: Region::heap(128) };
+        let bytes = layout::RING as u64 + CAPACITY + layout::overflow_span(LIMIT);
+        let lane = Lane { ring: Region::heap(bytes as usize), words: Region::heap(128) };
         (0..CAPACITY).step_by(8).for_each(|at| lane.set(at, 0x5555_5555_5555_5555));
         lane.set(position, CommitWord::NOTHING);
         lane.read_pos().store(position, Ordering::Relaxed);
@@ -26,7 +39,11 @@ impl Lane {
     }
 
     fn window(&self) -> Window {
-        self.ring.window(0, CAPACITY)
+        self.ring.window(&Place::ring(CAPACITY))
+    }
+
+    fn table(&self) -> Table {
+        Table::new(Arc::clone(&self.ring), CAPACITY, LIMIT)
     }
 
     fn set(&self, position: u64, word: u64) {
@@ -42,7 +59,7 @@ impl Lane {
     }
 
     fn try_writer(&self, start: u64) -> Result<Writer, Broken> {
-        Ok(Writer::resume(self.window(), MAX, start, self.words.peer(0), self.words.own(64))?.0)
+        Ok(Writer::resume(self.window(), self.table(), MAX, start, self.words.peer(0), self.words.own(64))?.0)
     }
 
     fn writer(&self) -> Writer {
@@ -50,7 +67,7 @@ impl Lane {
     }
 
     fn reader(&self) -> Reader {
-        Reader::resume(self.window(), MAX, self.read_pos())
+        Reader::resume(self.window(), self.table(), MAX, self.read_pos())
     }
 }
 
@@ -60,7 +77,7 @@ fn payload(len: usize, seed: usize) -> Vec<u8> {
 }
 
 fn send(writer: &mut Writer, bytes: &[u8]) -> Result<u64, Refusal> {
-    let claim = writer.claim(bytes.len())?;
+    let claim = writer.claim(bytes.len(), 0)?;
     writer.fill(&claim, 0, bytes);
     writer.commit(claim);
     Ok(claim.position)
@@ -70,14 +87,14 @@ fn send(writer: &mut Writer, bytes: &[u8]) -> Result<u64, Refusal> {
 fn receive(reader: &Reader) -> Option<(Record, Vec<u8>)> {
     loop {
         let record = reader.look_from(0).unwrap()?;
-        reader.take(&record);
         if record.kind == Kind::Data {
             let mut bytes = vec![0; record.len as usize];
             // SAFETY: the vector is as long as the record.
             #[expect(unsafe_code, reason = "the copy takes a pointer")]
             unsafe {
-                reader.window().copy_out(record.position + 8, bytes.as_mut_ptr(), bytes.len());
+                reader.payload_anywhere(&record).copy_out(0, bytes.as_mut_ptr(), bytes.len());
             }
+            reader.take(&record);
             return Some((record, bytes));
         }
         reader.pass(&record);
@@ -191,8 +208,8 @@ fn it_is_full_exactly_when_the_record_and_the_free_word_behind_it_do_not_fit() {
 fn a_claim_that_is_forgotten_never_happened_and_one_that_is_too_long_is_refused() {
     let lane = Lane::starting_at(0);
     let (mut writer, reader) = (lane.writer(), lane.reader());
-    assert_eq!(writer.claim(MAX as usize + 1).unwrap_err(), Refusal::TooLarge);
-    let claim = writer.claim(100).unwrap();
+    assert_eq!(writer.claim(MAX as usize + 1, 0).unwrap_err(), Refusal::TooLarge);
+    let claim = writer.claim(100, 0).unwrap();
     writer.fill(&claim, 0, &payload(100, 1));
     assert_eq!(receive(&reader), None);
     send(&mut writer, b"after").unwrap();
@@ -205,7 +222,7 @@ fn a_claim_is_filled_in_pieces() {
     let lane = Lane::starting_at(8);
     let (mut writer, reader) = (lane.writer(), lane.reader());
     let bytes = payload(77, 3);
-    let claim = writer.claim(77).unwrap();
+    let claim = writer.claim(77, 0).unwrap();
     writer.fill(&claim, 64, &bytes[64..]);
     writer.fill(&claim, 0, &bytes[..8]);
     writer.fill(&claim, 8, &bytes[8..64]);
@@ -216,22 +233,27 @@ fn a_claim_is_filled_in_pieces() {
 #[test]
 fn every_word_that_breaks_a_rule_is_named_by_its_fault() {
     let position = 3 * CAPACITY + 128;
-    let good = CommitWord::new(Kind::Data, 16, position, CAPACITY).0;
-    let pad = CommitWord::new(Kind::Pad, 0, position, CAPACITY).0;
+    let good = commit_word(Kind::Data, 16, position);
+    let pad = commit_word(Kind::Pad, 0, position);
     let cases = [
         (good ^ 1 << 48, Fault::Check),
         (good ^ 1 << 63, Fault::Check),
-        (CommitWord::new(Kind::Data, 16, position - CAPACITY, CAPACITY).0, Fault::Check),
+        (commit_word(Kind::Data, 16, position - CAPACITY), Fault::Check),
         (u64::MAX, Fault::Check),
         (1, Fault::Check),
         (good | 1 << 40, Fault::Flags),
+        (commit_word(Kind::Gap, 0, position), Fault::Length),
+        (commit_word(Kind::Gap, 1, position) + (1 << 32), Fault::Kind),
         (pad | 1 << 47, Fault::Flags),
         (good & !(0xff << 32), Fault::Kind),
-        (good & !(0xff << 32) | (Kind::Jump as u64) << 32, Fault::Kind),
+        (good & !(0xff << 32) | (Kind::Jump as u64) << 32, Fault::Segment),
+        (commit_word(Kind::Jump, 0, position), Fault::Kind),
+        (commit_word(Kind::Jump, 1, position), Fault::Segment),
+        (commit_word(Kind::Jump, 65, position), Fault::Segment),
         (good | 0xff << 32, Fault::Kind),
-        (CommitWord::new(Kind::Data, MAX + 1, position, CAPACITY).0, Fault::Length),
-        (CommitWord::new(Kind::Data, 121, position, CAPACITY).0, Fault::Length),
-        (CommitWord::new(Kind::Data, u32::MAX, position, CAPACITY).0, Fault::Length),
+        (commit_word(Kind::Data, MAX + 1, position), Fault::Length),
+        (commit_word(Kind::Data, 121, position), Fault::Length),
+        (commit_word(Kind::Data, u32::MAX, position), Fault::Length),
         (pad | 8, Fault::Length),
     ];
     for (word, fault) in cases {
@@ -243,7 +265,7 @@ fn every_word_that_breaks_a_rule_is_named_by_its_fault() {
         assert_eq!(lane.try_writer(position).err(), Some(broken), "nobody takes over behind {word:#x}");
     }
     let lane = Lane::starting_at(position);
-    lane.set(position, CommitWord::new(Kind::Data, 120, position, CAPACITY).0);
+    lane.set(position, commit_word(Kind::Data, 120, position));
     assert_eq!(lane.reader().look_from(0).unwrap().unwrap().next, 4 * CAPACITY, "to the very end of the ring is legal");
 }
 
@@ -291,10 +313,10 @@ fn a_reader_position_that_lies_is_a_fault_and_is_never_used() {
         assert_eq!((writer.write_pos(), lane.read_pos().load(Ordering::Relaxed)), (448, 256));
         lane.read_pos().store(lie, Ordering::Relaxed);
         let broken = Broken { fault: Fault::ReadPosition, position: 448, found: lie };
-        assert_eq!(writer.claim(56).unwrap_err(), Refusal::Broken(broken), "{name}");
+        assert_eq!(writer.claim(56, 0).unwrap_err(), Refusal::Broken(broken), "{name}");
         assert_eq!(writer.write_pos(), 448);
         lane.read_pos().store(256, Ordering::Relaxed);
-        assert_eq!(writer.claim(56).unwrap_err(), Refusal::Full, "the honest position is as good as before");
+        assert_eq!(writer.claim(56, 0).unwrap_err(), Refusal::Full, "the honest position is as good as before");
     }
 }
 
@@ -309,7 +331,7 @@ fn who_takes_over_goes_on_behind_the_last_committed_record_whatever_hint_was_lef
             boundaries.push(writer.write_pos());
         }
         // Half a message: filled, not committed.
-        let claim = writer.claim(20).unwrap();
+        let claim = writer.claim(20, 0).unwrap();
         writer.fill(&claim, 0, &payload(20, 9));
         for hint in boundaries {
             let next = lane.try_writer(hint).unwrap();
@@ -334,10 +356,11 @@ fn nobody_takes_over_from_a_hint_that_cannot_be() {
     // A ring that is committed all around has no free word: no writer of ours leaves it so.
     let lane = Lane::starting_at(0);
     for at in (0..CAPACITY).step_by(64) {
-        lane.set(at, CommitWord::new(Kind::Data, 56, at, CAPACITY).0);
+        lane.set(at, commit_word(Kind::Data, 56, at));
     }
-    lane.set(0, CommitWord::new(Kind::Data, 56, 0, CAPACITY).0);
-    assert_eq!(lane.try_writer(0).err().map(|broken| broken.fault), Some(Fault::Length));
+    lane.set(0, commit_word(Kind::Data, 56, 0));
+    let fault = lane.try_writer(0).err().map(|broken| broken.fault);
+    assert!(matches!(fault, Some(Fault::Length | Fault::Check)), "{fault:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FallocateFlags, OFlag, RenameFlags, fallocate, open, openat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat2};
 pub(crate) use nix::sys::stat::FileStat;
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::sys::statfs::fstatfs;
@@ -79,6 +79,11 @@ impl Dir {
         fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
+    /// What the kernel says of a file in it.
+    pub(crate) fn stat_name(&self, name: &str) -> io::Result<FileStat> {
+        Ok(fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
+    }
+
     /// Calls `visit` with each name but `.` and `..`. What is not UTF-8 comes with replacement characters.
     pub(crate) fn names(&self, mut visit: impl FnMut(&str)) -> io::Result<()> {
         let mut listing = Listing::openat(&self.0, ".", DIRECTORY, Mode::empty())?;
@@ -124,16 +129,6 @@ impl Dir {
 /// What the kernel says of an open file.
 pub(crate) fn stat_file(file: &File) -> io::Result<FileStat> {
     Ok(fstat(file)?)
-}
-
-/// Gives the file `len` bytes that are really there: touching them cannot fail later.
-pub(crate) fn reserve(file: &File, len: u64) -> io::Result<()> {
-    loop {
-        match fallocate(file, FallocateFlags::empty(), 0, len as libc::off_t) {
-            Err(Errno::EINTR) => {}
-            answer => return Ok(answer?),
-        }
-    }
 }
 
 fn absent_is_fine(answer: nix::Result<()>) -> io::Result<()> {

@@ -14,6 +14,8 @@ pub(crate) mod host;
 pub(crate) mod lock;
 #[cfg(not(laneway_loom))]
 pub(crate) mod sigbus;
+#[cfg(not(laneway_loom))]
+pub(crate) mod space;
 
 #[cfg(laneway_loom)]
 mod model;

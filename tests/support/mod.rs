@@ -24,9 +24,9 @@ pub(crate) fn scratch() -> TempDir {
     if shm.is_dir() { tempfile::tempdir_in(shm).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-/// A queue with small rings, so that they wrap often.
+/// A queue with small rings, so that they wrap often, and no segments, so that they are full often.
 pub(crate) fn small_queue(dir: &TempDir, lanes: u32) -> Queue {
-    Queue::options().capacity(4096).max_lanes(lanes).create(dir.path().join("queue")).unwrap()
+    Queue::options().capacity(4096).overflow_limit(0).max_lanes(lanes).create(dir.path().join("queue")).unwrap()
 }
 
 /// A small generator of numbers (SplitMix64), the same on every run.

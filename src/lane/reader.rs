@@ -1,0 +1,251 @@
+//! The receiver's end of a lane.
+
+use super::{Memory, Pressure, Waiting, record_damage};
+use crate::bell::Ringer;
+use crate::error::{Broken, Damage, Fault};
+use crate::layout::{self, Kind};
+use crate::record::Record;
+use crate::region::{Own, Payload, Peer};
+use crate::ring;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use std::cell::Cell;
+
+/// The smallest page there is.
+const PAGE: u64 = 4096;
+
+/// The receiver's end. Whoever makes one holds the receiver's lock.
+pub(crate) struct Reader {
+    ring: ring::Reader,
+    memory: Memory,
+    received: Own<AtomicU64>,
+    /// What the receivers before this one had counted.
+    received_before: u64,
+    closed_at: Peer<AtomicU64>,
+    damage: Cell<Option<Damage>>,
+    sender: Ringer,
+}
+
+impl Reader {
+    /// Takes over where the last receiver's released messages end, and wakes a sender that may wait for one that
+    /// died.
+    pub(crate) fn attach(memory: Memory) -> Reader {
+        let words = &memory.receiver;
+        let received: Own<AtomicU64> = words.own(memory.slot(layout::slot::RECEIVED));
+        let reader = Reader {
+            ring: ring::Reader::resume(
+                memory.lane.window(&memory.table().ring()),
+                memory.table(),
+                memory.max_message,
+                words.own(memory.slot(layout::slot::READ_POS)),
+            ),
+            // ORDERING(takeover): relaxed; the receiver's lock ordered us behind the last one.
+            received_before: received.load(Ordering::Relaxed),
+            received,
+            closed_at: memory.lane.peer(layout::lane::CLOSED_AT),
+            damage: Cell::new(memory.damage_on_record()),
+            sender: Ringer::new(
+                memory.lane.peer(layout::lane::SLEEPS),
+                words.own(memory.slot(layout::slot::SEQ)),
+                words.own(memory.slot(layout::slot::RUNG_AT)),
+                memory.fences,
+            ),
+            memory,
+        };
+        if let Some(damage) = reader.damage.get() {
+            reader.ring.stop(Broken { fault: damage.fault, position: damage.position, found: damage.found });
+        }
+        reader.sender.ring_anyway();
+        reader
+    }
+
+    /// The lane's number.
+    #[inline(always)]
+    pub(crate) fn number(&self) -> u32 {
+        self.memory.number
+    }
+
+    /// Where the payload lies of the record that [`message`](Self::message) found.
+    #[inline(always)]
+    pub(crate) fn payload(&self, record: &Record) -> Payload {
+        self.ring.payload(record)
+    }
+
+    /// Where the payload lies of a record that [`look_from`](Self::look_from) found.
+    pub(crate) fn payload_anywhere(&self, record: &Record) -> Payload {
+        self.ring.payload_anywhere(record)
+    }
+
+    /// Where the next record will be looked for.
+    pub(crate) fn next(&self) -> u64 {
+        self.ring.next()
+    }
+
+    /// The next message, if it is there and nothing stands before it. Leaves pads and damage to [`look`](Self::look).
+    #[inline(always)]
+    pub(crate) fn message(&self) -> Option<Record> {
+        let record = self.ring.message()?;
+        // Its commit word was just read, and with it the page that holds the start.
+        let crosses_pages = record.position ^ (record.next - 1) >= PAGE;
+        if crosses_pages && !self.is_whole(&record) { None } else { Some(record) }
+    }
+
+    /// Whether the file still has the record's last bytes: what was truncated away reads as zero.
+    #[cold]
+    fn is_whole(&self, record: &Record) -> bool {
+        self.ring.touch_end(record);
+        !self.memory.lane.was_truncated()
+    }
+
+    /// Whether there is anything where the next record is looked for.
+    #[inline(always)]
+    pub(crate) fn has_word(&self) -> bool {
+        self.ring.has_word()
+    }
+
+    /// The next message, if there is one; it stays next until [`take`](Self::take). Passes pads and jumps. Damage is reported
+    /// once, and poisons the lane.
+    pub(crate) fn look(&self) -> Result<Option<Record>, Damage> {
+        self.look_from(0)
+    }
+
+    /// As [`look`](Self::look), passing over messages below `from` that were put back.
+    pub(crate) fn look_from(&self, from: u64) -> Result<Option<Record>, Damage> {
+        loop {
+            match self.ring.look_from(from) {
+                Ok(Some(record)) if record.kind == Kind::Data && self.is_whole(&record) => return Ok(Some(record)),
+                Ok(Some(record)) if record.kind == Kind::Data && self.damage.get().is_some() => return Ok(None),
+                Ok(Some(record)) if record.kind == Kind::Data => return Err(self.condemn(Fault::Truncated)),
+                // A page that was lost reads as nothing, for ever.
+                Ok(None) if self.memory.lane.was_truncated() && self.damage.get().is_none() => {
+                    return Err(self.condemn(Fault::Truncated));
+                }
+                Ok(None) => return Ok(None),
+                Ok(Some(way)) => {
+                    self.ring.pass(&way);
+                    // A sender may wait for exactly this: published even in the middle of a batch.
+                    self.publish();
+                }
+                Err(_) if self.damage.get().is_some() => return Ok(None),
+                Err(broken) => return Err(self.poison(broken)),
+            }
+        }
+    }
+
+    /// Hands out a message that was looked at.
+    #[inline(always)]
+    pub(crate) fn take(&self, record: &Record) {
+        self.ring.take(record);
+    }
+
+    /// Gives a message's bytes back to the sender.
+    #[inline(always)]
+    pub(crate) fn release(&self, record: &Record) {
+        if self.ring.release_next(record.position, record.next) {
+            self.tell_sender();
+        } else {
+            self.release_slowly(record);
+        }
+    }
+
+    /// Takes back a message that was taken and not released: it is delivered again, before anything newer.
+    pub(crate) fn put_back(&self, position: u64) {
+        self.ring.put_back(position);
+    }
+
+    /// From here on releases are published together, by [`end_batch`](Self::end_batch) or every quarter of the ring.
+    pub(crate) fn begin_batch(&self) {
+        self.ring.begin_batch();
+    }
+
+    /// Publishes what has been released since [`begin_batch`](Self::begin_batch).
+    pub(crate) fn end_batch(&self) {
+        if self.ring.end_batch() {
+            self.publish();
+        }
+    }
+
+    /// How many messages are missing before the one at `position`, which was taken and not released.
+    pub(crate) fn dropped_before(&self, position: u64) -> u64 {
+        self.ring.dropped_before(position)
+    }
+
+    /// The most bytes of records that the lane can hold at a time.
+    pub(crate) fn most(&self) -> u64 {
+        self.ring.most()
+    }
+
+    /// Whether this reader keeps up.
+    pub(crate) fn pressure(&self) -> Pressure {
+        let hint: Peer<AtomicU64> = self.memory.lane.peer(layout::lane::WRITE_HINT);
+        let word: Peer<AtomicU32> = self.memory.lane.peer(layout::lane::PRESSURE);
+        let waiting = Waiting::between(&self.memory.table(), self.ring.released(), hint.load());
+        self.memory.marks.weigh(Pressure::of_word(word.load()), waiting)
+    }
+
+    /// Messages that were dropped for want of room since the lane was created, as its senders say.
+    pub(crate) fn dropped(&self) -> u64 {
+        let dropped: Peer<AtomicU64> = self.memory.lane.peer(layout::lane::DROPPED);
+        dropped.load()
+    }
+
+    /// How many messages lie ahead, at most as many as fit in the lane.
+    pub(crate) fn count_ahead(&self) -> usize {
+        self.ring.count_ahead()
+    }
+
+    /// Retires a lane for what is wrong with it as a whole.
+    pub(crate) fn condemn(&self, fault: Fault) -> Damage {
+        self.poison(Broken { fault, position: self.next(), found: 0 })
+    }
+
+    /// Whether the sender has closed the lane and everything before that has been taken.
+    pub(crate) fn is_finished(&self) -> bool {
+        // ORDERING(close): the last commits before the word that ended them.
+        self.closed_at.load_acquire() == self.next() + 1
+    }
+
+    /// The damage for which the lane was retired.
+    pub(crate) fn damage(&self) -> Option<Damage> {
+        self.damage.get()
+    }
+
+    /// How often this handle woke the sender.
+    pub(crate) fn rings(&self) -> u64 {
+        self.sender.rings()
+    }
+
+    /// Wakes the sender whatever its count says: the receiver is going.
+    pub(crate) fn wake_sender(&self) {
+        self.sender.ring_anyway();
+    }
+
+    #[cold]
+    fn release_slowly(&self, record: &Record) {
+        if self.ring.release(record.position, record.next) {
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        self.ring.publish();
+        self.tell_sender();
+    }
+
+    #[inline(always)]
+    fn tell_sender(&self) {
+        // ORDERING(hint): relaxed; a counter for observers.
+        self.received.store(self.received_before.wrapping_add(self.ring.messages()), Ordering::Relaxed);
+        self.sender.ring_if_asleep();
+    }
+
+    /// Retires the lane: it is not read again, its sender is told, and the others go on.
+    #[cold]
+    fn poison(&self, broken: Broken) -> Damage {
+        let damage = self.memory.damage(broken);
+        self.damage.set(Some(damage));
+        self.ring.stop(broken);
+        record_damage(&self.memory.receiver, damage, self.memory.outcome_slots);
+        self.sender.ring_anyway();
+        damage
+    }
+}

@@ -1,0 +1,324 @@
+//! The sender's end of a lane.
+
+use super::{Memory, Pressure, Waiting};
+use crate::bell::{Ringer, Sleeper};
+use crate::error::{Broken, Damage, Fault};
+use crate::growth::{Growth, Short};
+use crate::layout::{self, Role};
+use crate::region::{Own, Peer};
+use crate::ring::{self, Claim, Refusal};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
+
+/// The sender's end. Whoever makes one holds the lane's lock.
+pub(crate) struct Writer {
+    ring: ring::Writer,
+    memory: Memory,
+    hint: Own<AtomicU64>,
+    sent: Own<AtomicU64>,
+    sent_count: u64,
+    closed_at: Own<AtomicU64>,
+    closed: bool,
+    full_events: Own<AtomicU64>,
+    growth: Growth,
+    /// As last weighed, and the same for the others.
+    pressure: Pressure,
+    pressure_word: Own<AtomicU32>,
+    high_water: Own<AtomicU64>,
+    dropped: Own<AtomicU64>,
+    /// Messages that were dropped since the last one that says so.
+    untold: u32,
+    /// Whether every claim is to go the long way.
+    asked: bool,
+    role: Peer<AtomicU32>,
+    receiver: Ringer,
+}
+
+impl Writer {
+    fn resume(memory: &Memory) -> Result<(ring::Writer, u64), Damage> {
+        let hint: Peer<AtomicU64> = memory.lane.peer(layout::lane::WRITE_HINT);
+        if let Some(damage) = memory.damage_on_record() {
+            return Err(damage);
+        }
+        let table = memory.table();
+        ring::Writer::resume(
+            memory.lane.window(&table.ring()),
+            table,
+            memory.max_message,
+            // The lane's lock ordered us behind its last owner.
+            hint.load(),
+            memory.receiver.peer(memory.slot(layout::slot::READ_POS)),
+            memory.lane.own(layout::lane::ACCEPTED),
+        )
+        .map_err(|broken| memory.damage(broken))
+    }
+
+    /// Takes over the lane: after the last committed record, open, awake. The other half of what it returns is for
+    /// sleeping until there is room.
+    pub(crate) fn attach(memory: Memory) -> Result<(Writer, Sleeper), Damage> {
+        let lane = &memory.lane;
+        let (ring, beyond_hint) = Self::resume(&memory)?;
+        let sent: Own<AtomicU64> = lane.own(layout::lane::SENT);
+        let receiver = Ringer::new(
+            memory.receiver.peer(layout::receiver::SLEEPS),
+            memory.bell.own(layout::bell::SEQ),
+            memory.bell.own(layout::bell::RUNG_AT),
+            memory.fences,
+        );
+        let room = Sleeper::new(
+            lane.own(layout::lane::SLEEPS),
+            memory.receiver.peer(memory.slot(layout::slot::SEQ)),
+            memory.receiver.peer(memory.slot(layout::slot::RUNG_AT)),
+            memory.fences,
+        );
+        let reserved = lane.own(layout::lane::RESERVED);
+        let (read, write) = (ring.read_copy(), ring.write_pos());
+        let mut writer = Writer {
+            ring,
+            growth: Growth::adopt(Arc::clone(lane), memory.table(), reserved, read, write),
+            pressure: Pressure::Normal,
+            pressure_word: lane.own(layout::lane::PRESSURE),
+            high_water: lane.own(layout::lane::HIGH_WATER),
+            dropped: lane.own(layout::lane::DROPPED),
+            untold: 0,
+            asked: false,
+            hint: lane.own(layout::lane::WRITE_HINT),
+            // ORDERING(takeover): relaxed; the lane's lock ordered us behind its last owner.
+            sent_count: sent.load(Ordering::Relaxed).wrapping_add(beyond_hint),
+            sent,
+            closed_at: lane.own(layout::lane::CLOSED_AT),
+            closed: false,
+            full_events: lane.own(layout::lane::FULL_EVENTS),
+            role: memory.receiver.peer(layout::receiver::ROLE),
+            receiver,
+            memory,
+        };
+        // ORDERING(close): the lane is open again; whoever sees it closed until the next commit is not wrong.
+        writer.closed_at.store(0, Ordering::Relaxed);
+        writer.leave_hint();
+        writer.weigh(write);
+        Ok((writer, room))
+    }
+
+    /// Gives back what a lane's dead owners left reserved, and what its reader has passed. The caller holds the lane's lock.
+    pub(crate) fn trim_abandoned(memory: &Memory) -> Result<(), Damage> {
+        let lane = &memory.lane;
+        let (ring, _) = Writer::resume(memory)?;
+        let reserved = lane.own(layout::lane::RESERVED);
+        Growth::adopt(Arc::clone(lane), memory.table(), reserved, ring.read_copy(), ring.write_pos());
+        Ok(())
+    }
+
+    /// Room for `len` bytes, if it is known to be there.
+    #[inline(always)]
+    pub(crate) fn claim_known(&self, len: usize) -> Option<Claim> {
+        self.ring.claim_known(len)
+    }
+
+    /// Room for `len` bytes, or why not; in a new segment if need be and `grow` says so. Rings for the pad that may have
+    /// been committed on the way.
+    pub(crate) fn claim(&mut self, len: usize, grow: bool) -> Result<Claim, Refusal> {
+        if self.poisoned().is_some() {
+            return Err(Refusal::Full);
+        }
+        self.ring.refresh().map_err(Refusal::Broken)?;
+        let record = layout::next_record(0, layout::record_len(len)) + if self.untold > 0 { 8 } else { 0 };
+        self.go_home();
+        let claim = match self.ring.claim(len, self.untold) {
+            // The record, and a word for the jump out of the segment.
+            Err(Refusal::Full) if grow => self.grow(record + 8).and_then(|()| self.ring.claim(len, self.untold)),
+            answer => answer,
+        };
+        if claim.is_ok() {
+            self.untold = 0;
+        }
+        self.weigh(claim.map_or(self.ring.write_pos(), |claim| claim.next));
+        claim.inspect_err(|_| self.ring())
+    }
+
+    /// Goes on in the ring if it is empty. Also before a record that is too long for it: the reader is done with a segment
+    /// only when it was left.
+    fn go_home(&mut self) {
+        if self.ring.may_go_home() {
+            self.leave_segment();
+            self.ring.go_home();
+        }
+    }
+
+    /// Goes on in a segment with room for `need` bytes.
+    #[cold]
+    fn grow(&mut self, need: u64) -> Result<(), Refusal> {
+        let (from, read) = (self.ring.write_pos(), self.ring.read_copy());
+        let entry = self.growth.take(need, from, read).map_err(|short| match short {
+            Short::Limit => Refusal::Full,
+            Short::Space => Refusal::NoSpace,
+        })?;
+        self.leave_segment();
+        self.ring.jump_to(&entry);
+        Ok(())
+    }
+
+    /// Before every jump out of a segment its entry ends here, so that entries never overlap.
+    fn leave_segment(&mut self) {
+        if let Some(slot) = self.ring.segment() {
+            self.growth.left(slot, self.ring.write_pos() + 8);
+        }
+    }
+
+    /// Weighs what is waiting up to `end`. Gives segments back once the burst is over, and sees to it that it is asked
+    /// again in time: when more may be waiting than the high mark, and while the pressure is high every sixteenth of the
+    /// ring.
+    fn weigh(&mut self, end: u64) {
+        let read = self.ring.read_copy();
+        let waiting = Waiting::between(&self.memory.table(), read, end);
+        // ORDERING(hint): relaxed; both for observers, and written by this process alone.
+        if waiting.bytes > self.high_water.load(Ordering::Relaxed) {
+            // ORDERING(hint): as above.
+            self.high_water.store(waiting.bytes, Ordering::Relaxed);
+        }
+        let pressure = self.memory.marks.weigh(self.pressure, waiting);
+        if pressure == Pressure::Normal && self.growth.reserved() > 0 {
+            self.growth.give_back(read);
+        }
+        self.pressure = pressure;
+        // ORDERING(hint): as above.
+        self.pressure_word.store(pressure as u32, Ordering::Relaxed);
+        self.set_ceiling();
+    }
+
+    fn set_ceiling(&mut self) {
+        self.ring.set_ceiling(match self.pressure {
+            _ if self.asked || self.untold > 0 => 0,
+            Pressure::Normal => self.ring.read_copy() + self.memory.marks.high,
+            Pressure::High => self.ring.write_pos() + self.memory.capacity / 16,
+        });
+    }
+
+    /// Whether the reader keeps up, as this sender last saw.
+    #[inline(always)]
+    pub(crate) fn pressure(&self) -> Pressure {
+        self.pressure
+    }
+
+    /// The pressure now.
+    pub(crate) fn weigh_now(&mut self) -> Result<Pressure, Refusal> {
+        self.ring.refresh().map_err(Refusal::Broken)?;
+        self.weigh(self.ring.write_pos());
+        Ok(self.pressure)
+    }
+
+    /// The reader's position as last accepted.
+    pub(crate) fn read_copy(&self) -> u64 {
+        self.ring.read_copy()
+    }
+
+    /// From here on every claim goes the long way, or no longer.
+    pub(crate) fn set_asked(&mut self, asked: bool) {
+        self.asked = asked;
+        self.set_ceiling();
+    }
+
+    /// Counts a message that was dropped: the next one will say so.
+    pub(crate) fn count_dropped(&mut self) {
+        self.untold = self.untold.saturating_add(1);
+        // ORDERING(hint): a counter of this process alone.
+        self.dropped.store(self.dropped.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.set_ceiling();
+    }
+
+    /// Gives back everything that the reader has passed, whatever the pressure.
+    pub(crate) fn trim(&mut self) {
+        if self.growth.reserved() > 0 && self.ring.refresh().is_ok() {
+            // Nothing is committed any more behind the end.
+            if !self.closed {
+                self.go_home();
+            }
+            self.growth.trim(self.ring.read_copy());
+            self.weigh(self.ring.write_pos());
+            self.ring();
+        }
+    }
+
+    /// Copies part of the payload of a claim. `at` is a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn fill(&self, claim: &Claim, at: usize, bytes: &[u8]) {
+        self.ring.fill(claim, at, bytes);
+    }
+
+    /// Where a claim's payload lies.
+    pub(crate) fn payload(&self, claim: &Claim) -> *mut u8 {
+        self.ring.payload(claim)
+    }
+
+    /// Commits; does not ring. Returns the record's position.
+    #[inline(always)]
+    pub(crate) fn commit(&mut self, claim: Claim) -> u64 {
+        self.ring.commit(claim);
+        self.sent_count = self.sent_count.wrapping_add(1);
+        self.leave_hint();
+        claim.position
+    }
+
+    /// Wakes the receiver if it sleeps.
+    #[inline(always)]
+    pub(crate) fn ring(&mut self) {
+        if self.receiver.ring_if_asleep() {
+            self.rang();
+        }
+    }
+
+    /// Who slept has read everything: if there was a burst, it is over.
+    #[cold]
+    fn rang(&mut self) {
+        if self.pressure == Pressure::High || self.growth.reserved() > 0 {
+            // What is broken is found again by the next claim.
+            let _ = self.weigh_now();
+        }
+    }
+
+    /// Says that nothing more will come, after everything committed so far.
+    pub(crate) fn close(&mut self) {
+        self.trim();
+        self.closed = true;
+        // ORDERING(close): every commit before the word that ends them.
+        self.closed_at.store(self.ring.write_pos() + 1, Ordering::Release);
+        self.ring();
+    }
+
+    /// Counts one occasion at which a message found no room.
+    pub(crate) fn count_full(&self) {
+        // ORDERING(hint): a counter of this process alone.
+        self.full_events.store(self.full_events.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// The damage for which this lane is worth nothing any more.
+    pub(crate) fn poisoned(&self) -> Option<Damage> {
+        let truncated = Broken { fault: Fault::Truncated, position: self.ring.write_pos(), found: 0 };
+        let lost = self.memory.lane.was_truncated() || self.memory.receiver.was_truncated();
+        self.memory.damage_on_record().or(lost.then(|| self.memory.damage(truncated)))
+    }
+
+    /// Whether no receiver will ever come again.
+    pub(crate) fn receiver_gone(&self) -> bool {
+        self.role.load() == Role::Gone as u32
+    }
+
+    /// A broken rule of the receiver's, as damage of this lane.
+    pub(crate) fn damage(&self, broken: Broken) -> Damage {
+        self.memory.damage(broken)
+    }
+
+    /// How often this handle woke the receiver.
+    pub(crate) fn rings(&self) -> u64 {
+        self.receiver.rings()
+    }
+
+    /// For observers and for the next owner, who walks on from here.
+    #[inline(always)]
+    fn leave_hint(&self) {
+        // ORDERING(hint): relaxed; whoever uses it checks every record from there on.
+        self.hint.store(self.ring.write_pos(), Ordering::Relaxed);
+        // ORDERING(hint): as above.
+        self.sent.store(self.sent_count, Ordering::Relaxed);
+    }
+}

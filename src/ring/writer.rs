@@ -1,0 +1,292 @@
+//! The writing side of a ring and its segments.
+
+use super::{Claim, Refusal, is_position};
+use crate::error::{Broken, Fault};
+use crate::layout::{self, CommitWord, Kind, Lap, Place};
+use crate::record::{Rules, Walk};
+use crate::region::{Own, Peer, Window};
+use crate::segments::{Entry, Table};
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// The writing side: its position is its own secret, and true.
+pub(crate) struct Writer {
+    window: Window,
+    table: Table,
+    max_len: u32,
+    place: Place,
+    /// The slot of the segment that records go to, if they do not go to the ring.
+    segment: Option<u32>,
+    write_pos: u64,
+    /// The reader's position as last accepted: stale, never ahead.
+    read_copy: u64,
+    lap: Lap,
+    /// The last position at which the next record may end without asking anybody: within the lap, with room, and not
+    /// above the ceiling.
+    limit: u64,
+    /// Where whoever composes the lane wants to be asked, although there is room.
+    ceiling: u64,
+    /// Where the ring was left for the segments that are being written; of no meaning in the ring.
+    left_at: u64,
+    /// Where the ring was entered again: it was empty then, whatever lies before in segments.
+    entered_at: u64,
+    read_pos: Peer<AtomicU64>,
+    /// `read_copy` for observers, stored before it is used.
+    accepted: Own<AtomicU64>,
+}
+
+impl Writer {
+    /// Takes over behind what is committed (I2), and says how many of those messages lie at `hint` or above it. The
+    /// caller holds the lane's lock, so nobody else writes.
+    ///
+    /// What the reader has not released is all there, so the walk from its position finds the end. The last writer's hint
+    /// is not believed: one that is too high would leave a hole that no reader ever passes.
+    pub(crate) fn resume(
+        window: Window,
+        table: Table,
+        max_len: u32,
+        hint: u64,
+        read_pos: Peer<AtomicU64>,
+        accepted: Own<AtomicU64>,
+    ) -> Result<(Writer, u64), Broken> {
+        // ORDERING(reclaim): what the reader released may be overwritten.
+        let read = read_pos.load_acquire();
+        if !is_position(read) {
+            return Err(Broken { fault: Fault::ReadPosition, position: hint, found: read });
+        }
+        let mut walk = Walk::new(Rules { table: &table, max_len }, &window, read)?;
+        // A walk that begins in a segment begins behind the jump that left the ring.
+        let (mut left_at, mut entered_at, mut beyond_hint) = (0, 0, 0);
+        let mut was_ring = walk.place.is_ring();
+        while let Some(record) = walk.next()? {
+            beyond_hint += u64::from(record.kind == Kind::Data && record.position >= hint);
+            match (was_ring, walk.place.is_ring()) {
+                (true, false) => left_at = record.position,
+                (false, true) => entered_at = record.next,
+                _ => {}
+            }
+            was_ring = walk.place.is_ring();
+        }
+        let (write_pos, place) = (walk.at, walk.place);
+        if hint > write_pos {
+            return Err(Broken { fault: Fault::WritePosition, position: write_pos, found: hint });
+        }
+        window.turn_to(&place);
+        let segment = table.entries().find(|entry| entry.place() == place).map(|entry| entry.slot);
+        let mut writer = Writer {
+            window,
+            table,
+            max_len,
+            lap: place.lap(write_pos),
+            segment,
+            place,
+            write_pos,
+            read_copy: read,
+            limit: 0,
+            ceiling: u64::MAX,
+            left_at,
+            entered_at,
+            read_pos,
+            accepted,
+        };
+        if writer.room_end() < write_pos {
+            return Err(Broken { fault: Fault::Length, position: read, found: write_pos });
+        }
+        writer.accept(read);
+        writer.set_limit();
+        Ok((writer, beyond_hint))
+    }
+
+    /// Where the next record will start.
+    #[inline(always)]
+    pub(crate) fn write_pos(&self) -> u64 {
+        self.write_pos
+    }
+
+    /// The reader's position as last accepted.
+    pub(crate) fn read_copy(&self) -> u64 {
+        self.read_copy
+    }
+
+    /// Whether records go to the ring.
+    pub(crate) fn is_home(&self) -> bool {
+        self.place.is_ring()
+    }
+
+    /// The slot of the segment that records go to, if they do not go to the ring.
+    pub(crate) fn segment(&self) -> Option<u32> {
+        self.segment
+    }
+
+    /// Room for `len` bytes of payload, if it is known to be there: the short way, which leaves the end of the ring and
+    /// everything that must be asked for to [`claim`](Self::claim).
+    #[inline(always)]
+    pub(crate) fn claim_known(&self, len: usize) -> Option<Claim> {
+        let next = layout::next_record(self.write_pos, layout::record_len(len));
+        let known = next <= self.limit && len <= self.max_len as usize;
+        known.then(|| self.terminated(next, len as u32))
+    }
+
+    /// Room for `len` bytes of payload where records go now, after saying that `dropped` messages are missing before it,
+    /// if any are. May commit a pad on the way, also when it then reports `Full`: a reader must be able to pass the end
+    /// of the ring before the room behind it is counted.
+    pub(crate) fn claim(&mut self, len: usize, dropped: u32) -> Result<Claim, Refusal> {
+        if len > self.max_len as usize {
+            return Err(Refusal::TooLarge);
+        }
+        let gap = if dropped > 0 { layout::record_len(0) } else { 0 };
+        let record = layout::record_len(len);
+        if self.is_home() {
+            self.pass_end(gap + record)?;
+        }
+        self.need(layout::next_record(self.write_pos + gap, record))?;
+        if dropped > 0 {
+            let claim = self.terminated(self.write_pos + gap, 0);
+            self.commit_word(self.lap.word(Kind::Gap, dropped), claim);
+        }
+        Ok(self.terminated(layout::next_record(self.write_pos, record), len as u32))
+    }
+
+    /// Makes the ring's end no obstacle for a record.
+    fn pass_end(&mut self, record: u64) -> Result<(), Refusal> {
+        if record + 8 > self.place.window {
+            return Err(Refusal::Full);
+        }
+        if self.write_pos == self.lap.end {
+            self.lap = self.place.lap(self.write_pos);
+        }
+        if self.write_pos + record > self.lap.end {
+            self.need(self.lap.end)?;
+            let pad = self.lap.word(Kind::Pad, 0);
+            let claim = self.terminated(self.lap.end, 0);
+            self.commit_word(pad, claim);
+            self.lap = self.place.lap(self.write_pos);
+        }
+        Ok(())
+    }
+
+    /// The claim of everything up to `next`, with the terminator behind it.
+    ///
+    /// The terminator comes first because it often lies in a line of its own: were it stored between payload and commit
+    /// word, the reader could fetch their line while the store waits for its own, and cost the writer another turn.
+    #[inline(always)]
+    fn terminated(&self, next: u64, len: u32) -> Claim {
+        // ORDERING(terminator): relaxed; the commit word's Release puts it before the record, so whoever finds the
+        // record finds 0 behind it and never the bytes of the last lap.
+        self.window.word(next).store(CommitWord::NOTHING, Ordering::Relaxed);
+        Claim { position: self.write_pos, next, len }
+    }
+
+    /// Copies part of a claim's payload. `at` is a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn fill(&self, claim: &Claim, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= claim.len as usize);
+        // SAFETY: I5: a claim ends before the lap does, and these bytes lie in it.
+        #[expect(unsafe_code, reason = "the way of a message is the wrong place to check its room twice")]
+        unsafe {
+            self.window.copy_in(claim.position + 8 + at as u64, bytes);
+        }
+    }
+
+    /// Where a claim's payload lies.
+    pub(crate) fn payload(&self, claim: &Claim) -> *mut u8 {
+        self.window.at(claim.position + 8)
+    }
+
+    /// Makes the claim a record: from this store on it is there for everybody, whatever becomes of this process.
+    #[inline(always)]
+    pub(crate) fn commit(&mut self, claim: Claim) {
+        self.commit_word(self.lap.message(claim.len), claim);
+    }
+
+    #[inline(always)]
+    fn commit_word(&mut self, word: CommitWord, claim: Claim) {
+        // ORDERING(publish): payload and terminator before the commit word.
+        self.window.word(claim.position).store(word.0, Ordering::Release);
+        self.write_pos = claim.next;
+        // The next commits store to lines that the reader still holds from the last lap; taking them back early is off
+        // anybody's way. Measured for 56 B: streaming 55 ns a message without this and 28 with it.
+        self.window.prefetch_for_write(claim.next + 2 * layout::LINE);
+    }
+
+    /// Goes on in a segment whose bytes are reserved (I9). There is always a free word for the jump (I3).
+    pub(crate) fn jump_to(&mut self, entry: &Entry) {
+        if self.is_home() {
+            self.left_at = self.write_pos;
+        }
+        self.table.fill(entry);
+        self.segment = Some(entry.slot);
+        self.jump(entry.slot + 1, entry.place(), entry.start);
+    }
+
+    /// Whether the ring is empty while records go to segments: the reader is beyond the jump that left it.
+    pub(crate) fn may_go_home(&self) -> bool {
+        !self.is_home() && self.read_copy > self.left_at
+    }
+
+    /// Goes on in the ring, which is empty.
+    pub(crate) fn go_home(&mut self) {
+        self.entered_at = self.write_pos + 8;
+        self.segment = None;
+        self.jump(0, self.table.ring(), self.entered_at);
+    }
+
+    fn jump(&mut self, target: u32, place: Place, start: u64) {
+        // Of the old place's lap, which may have ended just here.
+        let word = self.place.lap(self.write_pos).word(Kind::Jump, target);
+        let there = self.window.another(&place);
+        // ORDERING(terminator): relaxed; the jump's Release puts it before the jump.
+        there.word(start).store(CommitWord::NOTHING, Ordering::Relaxed);
+        // ORDERING(publish): where reading goes on, and the entry that says so, before the jump.
+        self.window.word(self.write_pos).store(word.0, Ordering::Release);
+        (self.window, self.place, self.write_pos) = (there, place, start);
+        self.lap = place.lap(start);
+        self.set_limit();
+    }
+
+    /// Asks where the reader is.
+    pub(crate) fn refresh(&mut self) -> Result<(), Broken> {
+        // ORDERING(reclaim): the reader's loads of what it released come before our stores over it.
+        let found = self.read_pos.load_acquire();
+        if found < self.read_copy || found > self.write_pos || !found.is_multiple_of(8) {
+            return Err(Broken { fault: Fault::ReadPosition, position: self.write_pos, found });
+        }
+        self.accept(found);
+        self.set_limit();
+        Ok(())
+    }
+
+    /// From here on [`claim_known`](Self::claim_known) knows of nothing above `position`.
+    pub(crate) fn set_ceiling(&mut self, position: u64) {
+        self.ceiling = position;
+        self.set_limit();
+    }
+
+    /// Makes sure that everything below `next`, and the free word at it, may be written (I3).
+    fn need(&mut self, next: u64) -> Result<(), Refusal> {
+        if next > self.room_end() {
+            self.refresh().map_err(Refusal::Broken)?;
+        }
+        self.set_limit();
+        if next <= self.room_end() { Ok(()) } else { Err(Refusal::Full) }
+    }
+
+    /// The last position at which a record may end: behind it is a free word, which the reader is done with.
+    fn room_end(&self) -> u64 {
+        match self.is_home() {
+            true => self.read_copy.max(self.entered_at) + self.place.window - 8,
+            false => self.lap.end,
+        }
+    }
+
+    fn set_limit(&mut self) {
+        self.limit = self.lap.end.min(self.room_end()).min(self.ceiling);
+    }
+
+    fn accept(&mut self, read: u64) {
+        self.read_copy = read;
+        // ORDERING(lapped): relaxed, and the fence puts it before every store over what it gives up.
+        self.accepted.store(read, Ordering::Relaxed);
+        // ORDERING(lapped): pairs with the observer's fence between its copy and its load of `accepted`.
+        fence(Ordering::Release);
+    }
+}
