@@ -1,6 +1,7 @@
 //! The words of the command line. Knows nothing of what they do.
 
 use clap::{Args, Parser, Subcommand};
+use laneway::OnFull;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Rm(Rm),
     /// Show what can be seen of a queue and its lanes, changing nothing
     Stat(Stat),
+    /// Give back memory that lanes without a sender hold and do not need
+    Trim(Trim),
     /// Send messages; creates the queue if it is missing
     Send(Send),
     /// Receive messages: wait for one, print it, and all that are there by then
@@ -56,7 +59,17 @@ pub(crate) struct Create {
     /// The most senders at a time, 1 to 1024
     #[arg(long, value_name = "LANES")]
     pub(crate) max_lanes: Option<u32>,
-    /// The longest message; at most, and by default, 16 less than the capacity
+    /// Bytes that each sender may take besides its ring while the receiver is behind: a multiple of 4K up to 1G, or 0.
+    /// By default 16 times the capacity, at most 64M
+    #[arg(long, value_name = "BYTES", value_parser = crate::units::parse_bytes)]
+    pub(crate) overflow: Option<u64>,
+    /// Bytes waiting in a lane above which its pressure is high; default three quarters of the capacity
+    #[arg(long, value_name = "BYTES", value_parser = crate::units::parse_bytes, requires = "low_water")]
+    pub(crate) high_water: Option<u64>,
+    /// Bytes waiting in a lane at which its pressure is normal again; default one quarter of the capacity
+    #[arg(long, value_name = "BYTES", value_parser = crate::units::parse_bytes, requires = "high_water")]
+    pub(crate) low_water: Option<u64>,
+    /// The longest message; at most, and by default, what fits in a ring or in all of the overflow
     #[arg(long, value_name = "BYTES", value_parser = crate::units::parse_bytes)]
     pub(crate) max_message: Option<u64>,
     /// Share it with the users of this group, by number: they may send and observe, you receive
@@ -81,6 +94,12 @@ pub(crate) struct Stat {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Trim {
+    /// A name, or a path with a `/`
+    pub(crate) queue: OsString,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Send {
     /// A name, or a path with a `/`
     pub(crate) queue: OsString,
@@ -93,6 +112,10 @@ pub(crate) struct Send {
     /// Send all of standard input as one message
     #[arg(long, conflicts_with = "texts")]
     pub(crate) whole: bool,
+    /// What to do when the ring is full: fail, block, drop-newest, grow-then-fail, grow-then-block or grow-then-drop.
+    /// By default grow-then-block with --wait or --timeout, otherwise grow-then-fail
+    #[arg(long, value_name = "STRATEGY")]
+    pub(crate) on_full: Option<OnFull>,
     /// When there is no room, wait for it this long (for each message) instead of failing
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Option<Duration>,

@@ -16,6 +16,12 @@ pub(crate) fn run(args: Create, json: bool) -> Result<ExitCode> {
     if let Some(lanes) = args.max_lanes {
         options = options.max_lanes(lanes);
     }
+    if let Some(bytes) = args.overflow {
+        options = options.overflow_limit(bytes);
+    }
+    if let (Some(low), Some(high)) = (args.low_water, args.high_water) {
+        options = options.water_marks(low, high);
+    }
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);
     }
@@ -27,6 +33,7 @@ pub(crate) fn run(args: Create, json: bool) -> Result<ExitCode> {
         output::print_json(&json!({
             "path": queue.path().to_string_lossy(),
             "capacity": queue.capacity(),
+            "overflow_limit": queue.overflow_limit(),
             "max_lanes": queue.max_lanes(),
             "max_message": queue.max_message(),
         }))?;

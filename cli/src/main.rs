@@ -14,6 +14,7 @@ mod recv;
 mod rm;
 mod send;
 mod stat;
+mod trim;
 mod units;
 
 use args::{Cli, Command};
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Ls => ls::run(json),
         Command::Rm(args) => rm::run(args, json),
         Command::Stat(args) => stat::run(args, json),
+        Command::Trim(args) => trim::run(args, json),
         Command::Send(args) => send::run(args, json),
         Command::Recv(args) => recv::run(args, json),
         Command::Drain(args) => drain::run(args, json),

@@ -5,7 +5,7 @@ use crate::output;
 use crate::place;
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
-use laneway::{Queue, SendError, Sender, Ticket};
+use laneway::{OnFull, Queue, SendError, Sender, Ticket};
 use serde_json::json;
 use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,10 @@ use std::time::Duration;
 pub(crate) fn run(args: Send, json: bool) -> Result<ExitCode> {
     let queue = Queue::open_or_create(place::queue(&args.queue)?)?;
     let patience = if args.wait { Duration::MAX } else { args.timeout.unwrap_or(Duration::ZERO) };
-    let mut post = Post { sender: queue.sender()?, queue, patience, json, sent: 0 };
+    let waits = args.wait || args.timeout.is_some();
+    let mut sender = queue.sender()?;
+    sender.set_on_full(args.on_full.unwrap_or(if waits { OnFull::GrowThenBlock } else { OnFull::GrowThenFail }));
+    let mut post = Post { sender, queue, patience, json, sent: 0 };
     match send_all(&mut post, &args) {
         // Nobody reads the tickets. What was not sent must not look as if it had been.
         Err(error) if output::is_broken_pipe(&error) => Ok(output::ERROR.into()),
@@ -75,7 +78,7 @@ impl Post {
 
     fn send(&mut self, payload: &[u8]) -> Result<()> {
         let Ticket { lane, position } = match self.sender.send_timeout(payload, self.patience) {
-            Ok(ticket) => ticket,
+            Ok(sent) => sent.ticket(),
             Err(error) => bail!(self.sentence(payload.len(), error)),
         };
         self.sent += 1;
@@ -85,17 +88,19 @@ impl Post {
     fn sentence(&self, len: usize, error: SendError) -> String {
         let (path, number) = (self.queue.path(), self.sent + 1);
         match error {
-            SendError::Timeout => format!(
-                "cannot send message {number} ({len} bytes) to {path:?}: lane {} has no room left in its {} bytes{}; \
-                 {} sent before it",
+            SendError::Timeout | SendError::Full | SendError::NoSpace => format!(
+                "cannot send message {number} ({len} bytes) to {path:?}: lane {} has no room left in its {} bytes \
+                 (at most {}){}{}; {} sent before it",
                 self.sender.lane(),
                 self.queue.capacity(),
+                self.queue.capacity() + self.queue.overflow_limit(),
+                if error == SendError::NoSpace { ", and the file system has none" } else { "" },
                 if self.patience.is_zero() { ", and neither --wait nor --timeout was given" } else { "" },
                 self.sent,
             ),
             // Reading stopped there; how much longer it is nobody knows.
             SendError::TooLarge { len, max } => format!(
-                "cannot send message {number} to {path:?}: it is at least {len} bytes long, and the queue admits {max}; \
+                "cannot send message {number} to {path:?}: it is at least {len} bytes long, and may be {max}; \
                  {} sent before it",
                 self.sent
             ),

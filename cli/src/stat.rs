@@ -18,6 +18,7 @@ pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
         output::print_json(&json!({
             "path": queue.path().to_string_lossy(),
             "capacity": queue.capacity(),
+            "overflow_limit": queue.overflow_limit(),
             "max_lanes": queue.max_lanes(),
             "max_message": queue.max_message(),
             "receiver_alive": stat.receiver_alive,
@@ -25,7 +26,11 @@ pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
             "receiver_attaches": stat.receiver_attaches,
             "depth_messages": stat.depth_messages,
             "depth_bytes": stat.depth_bytes,
+            "segment_bytes": stat.segment_bytes,
             "reserved_bytes": stat.reserved_bytes,
+            "limit_bytes": stat.limit_bytes,
+            "pressure": stat.pressure.to_string(),
+            "dropped": stat.dropped,
             "lanes": lanes.iter().map(lane_json).collect::<Vec<_>>(),
             "unreadable": unreadable.iter().map(|(lane, why)| json!({ "lane": lane, "error": why })).collect::<Vec<_>>(),
         }))?;
@@ -37,18 +42,37 @@ pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
         (false, _) => "none",
     };
     output::print(&format!(
-        "{}\n  limits    {} lanes of {}, messages of up to {} bytes\n  receiver  {receiver}, attached {} times so far\n  \
-         depth     {} messages, {}\n  files     {}\n",
+        "{}\n  limits    {} lanes of {} and {} of overflow, messages of up to {} bytes\n  \
+         receiver  {receiver}, attached {} times so far\n  \
+         depth     {} messages, {}, of these {} outside the rings; {} dropped\n  \
+         pressure  {}\n  \
+         memory    {} of at most {}\n",
         queue.path().display(),
         queue.max_lanes(),
         units::bytes(queue.capacity()),
+        units::bytes(queue.overflow_limit()),
         units::count(queue.max_message().into()),
         stat.receiver_attaches,
         units::count(stat.depth_messages),
         units::bytes(stat.depth_bytes),
+        units::bytes(stat.segment_bytes),
+        units::count(stat.dropped),
+        stat.pressure,
         units::bytes(stat.reserved_bytes),
+        units::bytes(stat.limit_bytes),
     ))?;
-    let mut table = output::table(&[">LANE", ">SENT", ">RECEIVED", ">WAITING", ">DEPTH", ">FULL", "SENDER"]);
+    let mut table = output::table(&[
+        ">LANE",
+        ">SENT",
+        ">RECEIVED",
+        ">WAITING",
+        ">DEPTH",
+        ">MOST",
+        ">MEMORY",
+        ">FULL",
+        ">DROPPED",
+        "SENDER",
+    ]);
     for lane in &lanes {
         table.add_row(row([
             &lane.lane,
@@ -56,12 +80,15 @@ pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
             &units::count(lane.received),
             &units::count(lane.depth_messages),
             &units::bytes(lane.depth_bytes),
+            &units::bytes(lane.high_water_bytes),
+            &units::bytes(lane.reserved_bytes),
             &units::count(lane.full_events),
+            &units::count(lane.dropped),
             &sender(lane),
         ]));
     }
     for (lane, why) in &unreadable {
-        table.add_row(row([lane, &"-", &"-", &"-", &"-", &"-", &format!("unreadable: {why}")]));
+        table.add_row(row([lane, &"-", &"-", &"-", &"-", &"-", &"-", &"-", &"-", &format!("unreadable: {why}")]));
     }
     if !table.is_empty() {
         output::print(&format!("\n{}\n", table.trim_fmt()))?;
@@ -87,6 +114,11 @@ fn lane_json(lane: &LaneStat) -> Value {
         "received": lane.received,
         "depth_messages": lane.depth_messages,
         "depth_bytes": lane.depth_bytes,
+        "segment_bytes": lane.segment_bytes,
+        "reserved_bytes": lane.reserved_bytes,
+        "high_water_bytes": lane.high_water_bytes,
+        "pressure": lane.pressure.to_string(),
+        "dropped": lane.dropped,
         "write_pos": lane.write_pos,
         "read_pos": lane.read_pos,
         "attaches": lane.attaches,

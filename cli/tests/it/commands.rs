@@ -14,7 +14,10 @@ fn create_takes_sizes_with_units_and_says_where_the_queue_is() {
     let limits = ["--capacity", "64K", "--max-lanes", "3", "--max-message", "1k"];
     let created = root.run(["create", "small", "--json"].into_iter().chain(limits)).json();
     let path = root.queue("small");
-    assert_eq!(created, [json!({ "path": path, "capacity": 65_536, "max_lanes": 3, "max_message": 1024 })]);
+    let limits = json!({
+        "path": path, "capacity": 65_536, "overflow_limit": 1 << 20, "max_lanes": 3, "max_message": 1024,
+    });
+    assert_eq!(created, [limits]);
     assert_eq!(Queue::open(path).expect("a queue").capacity(), 65_536);
     root.run(["create", "small"]).refused(&["small", "already"]);
 }
@@ -91,9 +94,9 @@ fn what_is_too_long_is_refused_however_long_it_is() {
 #[test]
 fn a_full_lane_fails_the_send_or_makes_it_wait() {
     let root = Root::new();
-    root.run(["create", "q", "--capacity", "4K"]).ok();
+    root.run(["create", "q", "--capacity", "4K", "--overflow", "4K"]).ok();
     let input: String = (0..1000).map(|number| format!("message {number}\n")).collect();
-    root.run_with(["send", "q"], input.as_bytes()).refused(&["/q", "lane 0", "no room", "4096", "--wait"]);
+    root.run_with(["send", "q"], input.as_bytes()).refused(&["/q", "lane 0", "no room", "4096", "8192", "--wait"]);
     root.run(["send", "q", &"x".repeat(3000), "--timeout", "1ms"]).refused(&["/q", "no room"]);
     let kept = root.run(["drain", "q"]).ok();
     assert!(input.starts_with(&kept) && !kept.is_empty(), "what was sent before is kept, whole and in order");
