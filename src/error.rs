@@ -30,10 +30,12 @@ pub enum Cause {
     AlreadyExists,
     /// Another process (or another handle of this one) receives from this queue.
     AlreadyReceiving,
-    /// Every lane is held by a live sender, closed to this one, or retired.
+    /// Every lane that the sender may use is held by a live one, closed to this one, of another priority, or retired.
     TooManySenders {
         /// The number of lanes the queue's creator allowed.
         max_lanes: u32,
+        /// How many of them a sender of this priority may use.
+        usable: u32,
     },
     /// A file is not part of a laneway queue, or was damaged.
     Damaged {
@@ -129,8 +131,10 @@ impl fmt::Display for Cause {
             Cause::NotFound => write!(f, "there is no queue here"),
             Cause::AlreadyExists => write!(f, "there is already something here"),
             Cause::AlreadyReceiving => write!(f, "somebody already receives from it"),
-            Cause::TooManySenders { max_lanes } => {
-                write!(f, "all of its {max_lanes} lanes are held by senders or retired")
+            Cause::TooManySenders { max_lanes, usable } => {
+                let reserve = max_lanes - usable;
+                write!(f, "all of its {usable} lanes are held by senders, of another priority, or retired")?;
+                if reserve > 0 { write!(f, " ({reserve} more are for urgent senders)") } else { Ok(()) }
             }
             Cause::Damaged { file, field, found, expected } => {
                 write!(f, "its file `{file}` is damaged or not a queue's: {field} is {found}, expected {expected}")

@@ -41,6 +41,8 @@ pub(crate) struct Memory {
     pub(crate) bell: Arc<Region>,
     /// The lane's number.
     pub(crate) number: u32,
+    /// Its priority, as the header says it.
+    pub(crate) priority: u32,
     pub(crate) capacity: u64,
     /// Bytes that the lane may hold in segments.
     pub(crate) overflow_limit: u64,
@@ -51,19 +53,20 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// The memory of the lane whose file has this header.
     pub(crate) fn new(
         terms: &Terms,
-        number: u32,
+        header: &Header,
         lane: Arc<Region>,
         receiver: Arc<Region>,
         bell: Arc<Region>,
     ) -> Memory {
-        let header = &terms.header;
         Memory {
             lane,
             receiver,
             bell,
-            number,
+            number: header.lane,
+            priority: header.priority,
             capacity: header.ring_capacity,
             overflow_limit: header.overflow_limit,
             marks: Marks::new(&terms.limits, header.ring_capacity),

@@ -75,7 +75,7 @@ pub struct Header {
     pub trust: u32,
     /// The lane's number; 0 in other files.
     pub lane: u32,
-    /// The lane's priority; 0 is normal. Others are reserved.
+    /// The lane's priority: 0 normal, 1 urgent, 2 low; 0 in other files.
     pub priority: u32,
     /// Entries in each slot's table of outcomes; reserved, 0.
     pub outcome_slots: u32,

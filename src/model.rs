@@ -71,6 +71,7 @@ impl Queue {
             receiver: Arc::clone(&self.receiver),
             bell: Arc::clone(&self.bell),
             number: lane as u32,
+            priority: 0,
             capacity: self.capacity,
             max_message: layout::max_payload(self.capacity) as u32,
             outcome_slots: 0,

@@ -205,7 +205,7 @@ fn more_senders_than_lanes_are_refused_until_one_leaves() {
     held.iter_mut().for_each(|child| child.expect("attached"));
     let here = queue.sender().unwrap();
     let error = queue.sender().unwrap_err();
-    assert!(matches!(error.cause(), Cause::TooManySenders { max_lanes: 3 }), "{error}");
+    assert!(matches!(error.cause(), Cause::TooManySenders { max_lanes: 3, usable: 3 }), "{error}");
     assert!(error.to_string().contains("all of its 3 lanes"), "{error}");
     // One that is killed, one that goes, one that is dropped: each leaves its lane to the next.
     held[0].kill();

@@ -64,6 +64,12 @@ impl Reader {
         self.memory.number
     }
 
+    /// The lane's priority, as its header says it.
+    #[inline]
+    pub(crate) fn priority(&self) -> u32 {
+        self.memory.priority
+    }
+
     /// Where the payload lies of the record that [`message`](Self::message) found.
     #[inline(always)]
     pub(crate) fn payload(&self, record: &Record) -> Payload {
@@ -167,6 +173,15 @@ impl Reader {
     /// How many messages are missing before the one at `position`, which was taken and not released.
     pub(crate) fn dropped_before(&self, position: u64) -> u64 {
         self.ring.dropped_before(position)
+    }
+
+    /// Bytes of records between two positions of this handle's. Costs a look at the table only when they are far apart: a jump
+    /// may pass over positions in which nothing lies.
+    pub(crate) fn bytes_between(&self, from: u64, to: u64) -> u64 {
+        match to.saturating_sub(from) {
+            near if near <= self.memory.capacity => near,
+            _ => Waiting::between(&self.memory.table(), from, to).bytes,
+        }
     }
 
     /// The most bytes of records that the lane can hold at a time.

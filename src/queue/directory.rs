@@ -2,8 +2,8 @@
 //!
 //! Knows who may own a file and what its header must say. Knows nothing of messages.
 
-use super::Options;
 use super::files::*;
+use super::{Options, Priority};
 use crate::error::{Cause, Error};
 use crate::lane::Terms;
 use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header, Limits, Trust};
@@ -38,7 +38,8 @@ pub(super) enum LaneFile {
     Missing,
     /// It is there and not to be used; the queue does without it.
     Unusable(Cause),
-    Mapped(Arc<Region>),
+    /// With the lane's own header: the queue's, but for its number and priority.
+    Mapped(Arc<Region>, Header),
 }
 
 /// A lock, held.
@@ -117,7 +118,7 @@ impl Directory {
 
     /// Maps the bell's file.
     pub(super) fn map_bell(&self, writable: bool) -> Result<Arc<Region>, Cause> {
-        self.map(BELL, FileKind::Bell, 0, writable)
+        self.map(BELL, FileKind::Bell, 0, writable).map(|(region, _)| region)
     }
 
     pub(super) fn error(&self, verb: &'static str, cause: Cause) -> Error {
@@ -139,7 +140,7 @@ impl Directory {
 
     /// Maps the receiver's file.
     pub(super) fn map_receiver(&self, writable: bool) -> Result<Arc<Region>, Cause> {
-        self.map(RECEIVER, FileKind::Receiver, 0, writable)
+        self.map(RECEIVER, FileKind::Receiver, 0, writable).map(|(region, _)| region)
     }
 
     /// Reads bytes of a lane's file, without touching what it does not have; false when they are not there.
@@ -159,7 +160,7 @@ impl Directory {
     pub(super) fn map_lane(&self, number: u32, writable: bool) -> Result<LaneFile, Cause> {
         let name = lane_name(number);
         match self.map(&name, FileKind::Lane, number, writable) {
-            Ok(region) => Ok(LaneFile::Mapped(region)),
+            Ok((region, header)) => Ok(LaneFile::Mapped(region, header)),
             Err(Cause::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(LaneFile::Missing),
             Err(cause) if concerns_all(&cause) => Err(cause),
             Err(cause) => Ok(LaneFile::Unusable(cause)),
@@ -167,10 +168,11 @@ impl Directory {
     }
 
     /// Creates a lane's file, whole, starting at the position that the receiver expects. The caller holds its lock.
-    pub(super) fn create_lane(&self, number: u32, start: u64) -> Result<(), Cause> {
+    pub(super) fn create_lane(&self, number: u32, priority: Priority, start: u64) -> Result<(), Cause> {
         let (name, unfinished) = (lane_name(number), format!("{}.new", lane_name(number)));
         self.dir.remove_file(&unfinished).map_err(|error| io(&unfinished, error))?;
-        let made = make_file(&self.dir, &unfinished, &self.terms.header.of(FileKind::Lane, number)).and_then(|file| {
+        let header = Header { priority: priority.word(), ..self.terms.header.of(FileKind::Lane, number) }.sealed();
+        let made = make_file(&self.dir, &unfinished, &header).and_then(|file| {
             file.write_all_at(&start.to_ne_bytes(), layout::lane::WRITE_HINT as u64)
                 .map_err(|error| io(&unfinished, error))?;
             self.dir.rename_new(&unfinished, &self.dir, &name).map_err(|error| io(&name, error))?;
@@ -274,8 +276,8 @@ impl Directory {
         self.dir.stat().map_err(|error| io("", error))
     }
 
-    fn map(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<Arc<Region>, Cause> {
-        let file = self.open_part(name, kind, lane, writable)?;
+    fn map(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<(Arc<Region>, Header), Cause> {
+        let (file, header) = self.open_part(name, kind, lane, writable)?;
         let guarded = self.opening.sigbus_guard || self.trust == Trust::Contained;
         let access = match kind {
             FileKind::Lane if writable && self.terms.header.overflow_limit > 0 => Access::Grow,
@@ -283,11 +285,12 @@ impl Directory {
             _ => Access::Read,
         };
         let len = self.terms.header.map_len(kind) as usize;
-        Region::map(file, len, access, guarded).map_err(|error| io(name, error))
+        let region = Region::map(file, len, access, guarded).map_err(|error| io(name, error))?;
+        Ok((region, header))
     }
 
     /// Opens one of the queue's files and compares its header with the queue's, field by field.
-    fn open_part(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<File, Cause> {
+    fn open_part(&self, name: &str, kind: FileKind, lane: u32, writable: bool) -> Result<(File, Header), Cause> {
         let owner = match (kind, self.trust) {
             // Whoever sends may own a lane; only its owner writes it.
             (FileKind::Lane, Trust::Contained) => writable.then(host::euid),
@@ -297,16 +300,23 @@ impl Directory {
             Cause::NotFound => self.open_failed(name, ErrorKind::NotFound.into()),
             other => other,
         })?;
-        let expected = self.terms.header.of(kind, lane);
+        let expected = Header { priority: found.priority, ..self.terms.header.of(kind, lane) }.sealed();
         if found != expected {
             return Err(difference(name, &found, &expected));
+        }
+        let (right, known) = match kind {
+            FileKind::Lane => ("0, 1 or 2", Priority::from_word(found.priority).is_some()),
+            _ => ("0", found.priority == 0),
+        };
+        if !known {
+            return Err(damaged(name, "priority", found.priority.to_string(), right.to_owned()));
         }
         let len = dir::stat_file(&file).map_err(|error| io(name, error))?.st_size as u64;
         let needed = self.terms.header.file_len(kind);
         if len < needed {
             return Err(damaged(name, "size", format!("{len} bytes"), format!("{needed} bytes")));
         }
-        Ok(file)
+        Ok((file, found))
     }
 
     /// A file that is missing from a queue that is missing was not damaged.

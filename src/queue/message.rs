@@ -1,6 +1,6 @@
 //! A message in the receiver's hands, still lying in its sender's lane.
 
-use super::Ticket;
+use super::{Priority, Ticket};
 use crate::error::WrongLength;
 use crate::lane::Reader;
 use crate::record::Record;
@@ -56,6 +56,12 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn lane(&self) -> u32 {
         self.lane.number()
+    }
+
+    /// The priority of that lane.
+    #[inline]
+    pub fn priority(&self) -> Priority {
+        Priority::of(self.lane.priority())
     }
 
     /// Its position in that lane, bytes.

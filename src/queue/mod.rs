@@ -5,24 +5,30 @@ mod claim;
 mod directory;
 mod drain;
 mod files;
+mod iter;
 mod message;
 mod observer;
 mod on_full;
 mod options;
 mod pair;
+mod priority;
 mod receiver;
 mod schedule;
 mod sender;
+mod sender_options;
 
 pub use claim::Claim;
 pub use drain::{Drain, TurnEnd};
+pub use iter::{Iter, TryIter};
 pub use message::{Message, MessageReader};
 pub use observer::{LaneStat, Observer, Peeked, QueueStat};
 pub use on_full::{NotAnOnFull, OnFull};
 pub use options::Options;
 pub use pair::pair;
-pub use receiver::{Iter, Receiver, TryIter};
+pub use priority::{NotAPriority, Priority};
+pub use receiver::Receiver;
 pub use sender::{BatchError, Sender};
+pub use sender_options::SenderOptions;
 
 use crate::error::{Cause, Error};
 use crate::lane::Pressure;
@@ -67,13 +73,14 @@ impl Queue {
         Options::default().open_or_create(path)
     }
 
-    /// Attaches a sender: takes over a lane that nobody holds, or adds one.
-    ///
-    /// The receiver need not exist. Takes some tens of microseconds, up to milliseconds when many lanes are held and
-    /// in the first call of a process with threads; up to 100 ms before it reports that every lane is held, because a
-    /// lane whose owner is just dying is held for a moment.
+    /// Attaches a sender with the default options. See [`SenderOptions::attach`].
     pub fn sender(&self) -> Result<Sender, Error> {
-        Sender::attach(Arc::clone(&self.directory))
+        self.sender_options().attach()
+    }
+
+    /// The options for attaching a sender.
+    pub fn sender_options(&self) -> SenderOptions {
+        SenderOptions::new(Arc::clone(&self.directory))
     }
 
     /// Attaches the receiver, of which there is one at a time.

@@ -1,7 +1,7 @@
 //! Looking at a queue without touching it.
 
-use super::Ticket;
 use super::directory::{Directory, LaneFile};
+use super::{Priority, Ticket};
 use crate::error::{Cause, Damage, Error};
 use crate::lane::{Lapped, Memory, Pressure, View};
 use crate::layout;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// nothing and can stop it from nothing.
 pub struct Observer {
     directory: Arc<Directory>,
-    lanes: BTreeMap<u32, View>,
+    lanes: BTreeMap<u32, (Priority, View)>,
     /// Lanes whose files are not what they should be.
     unreadable: BTreeMap<u32, Cause>,
     receiver: Arc<Region>,
@@ -56,6 +56,8 @@ pub struct QueueStat {
 pub struct LaneStat {
     /// The lane's number.
     pub lane: u32,
+    /// How urgent what comes through it is.
+    pub priority: Priority,
     /// Whether a sender holds it, by the kernel's word.
     pub sender_alive: bool,
     /// Bytes committed and not released.
@@ -112,7 +114,7 @@ impl Observer {
     /// The lanes, in order of their numbers. Takes a few system calls a lane, to ask who holds it.
     pub fn lanes(&mut self) -> Result<Vec<LaneStat>, Error> {
         self.find_lanes()?;
-        self.lanes.iter().map(|(number, view)| self.lane(*number, view)).collect()
+        self.lanes.iter().map(|(number, (priority, view))| self.lane(*number, *priority, view)).collect()
     }
 
     /// The lanes whose files are damaged, each with a sentence.
@@ -147,7 +149,7 @@ impl Observer {
     /// Bytes committed and not released, over all lanes.
     pub fn depth_bytes(&mut self) -> Result<u64, Error> {
         self.find_lanes()?;
-        Ok(self.lanes.values().map(|view| view.glance().waiting.bytes).sum())
+        Ok(self.lanes.values().map(|(_, view)| view.glance().waiting.bytes).sum())
     }
 
     /// Whether a receiver is attached, by the kernel's word: true from the moment it attached until it is gone.
@@ -160,7 +162,7 @@ impl Observer {
     pub fn peek(&mut self, max: usize) -> Result<Vec<Peeked>, Error> {
         self.find_lanes()?;
         let mut seen = Vec::new();
-        for (number, view) in &self.lanes {
+        for (number, (_, view)) in &self.lanes {
             let mut at = view.glance().read_pos;
             let mut lane = Vec::new();
             while lane.len() < max {
@@ -181,11 +183,12 @@ impl Observer {
         Ok(seen)
     }
 
-    fn lane(&self, number: u32, view: &View) -> Result<LaneStat, Error> {
+    fn lane(&self, number: u32, priority: Priority, view: &View) -> Result<LaneStat, Error> {
         let glance = view.glance();
         let held = self.directory.is_held(Some(number)).map_err(|cause| self.directory.error("observe", cause))?;
         Ok(LaneStat {
             lane: number,
+            priority,
             sender_alive: held,
             depth_bytes: glance.waiting.bytes,
             segment_bytes: glance.waiting.in_segments,
@@ -223,10 +226,10 @@ impl Observer {
                 LaneFile::Unusable(cause) => {
                     self.unreadable.insert(number, cause);
                 }
-                LaneFile::Mapped(lane) => {
+                LaneFile::Mapped(lane, header) => {
                     let (receiver, bell) = (Arc::clone(&self.receiver), Arc::clone(&self.bell));
-                    let memory = Memory::new(self.directory.terms(), number, lane, receiver, bell);
-                    self.lanes.insert(number, View::new(memory));
+                    let memory = Memory::new(self.directory.terms(), &header, lane, receiver, bell);
+                    self.lanes.insert(number, (Priority::of(header.priority), View::new(memory)));
                 }
             }
         }

@@ -59,6 +59,10 @@ impl Options {
     }
 
     /// The most senders at a time: 1 to 1,024. Default 64. Each costs 256 bytes from birth, and a lane when it comes.
+    ///
+    /// With 8 or more, an eighth of them (rounded down) is for [`Urgent`](super::Priority::Urgent) senders alone, so that
+    /// these get a lane when the others hold all of theirs. A lane keeps the priority of its first sender for good: it is
+    /// taken over by senders of that priority only.
     pub fn max_lanes(mut self, lanes: u32) -> Options {
         self.max_lanes = lanes;
         self

@@ -50,7 +50,7 @@ fn pair_over(
     bell: Arc<Region>,
 ) -> Result<(Sender, Receiver), crate::Damage> {
     let receiver = Receiver::new(Arc::clone(&words), Arc::clone(&bell), 1, terms.fence_mode, None);
-    let memory = Memory::new(terms, 0, lane, words, bell);
+    let memory = Memory::new(terms, &terms.header, lane, words, bell);
     let sender = Sender::new(memory.clone(), terms, None)?;
     receiver.add_lane(0, memory);
     Ok((sender, receiver))

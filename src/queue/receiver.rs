@@ -2,12 +2,14 @@
 
 use super::directory::{Directory, LaneFile, Lock};
 use super::drain::{Drain, TurnEnd};
+use super::iter::{Iter, TryIter};
 use super::message::Message;
-use super::schedule::{QUANTUM, Schedule};
+use super::priority::Priority;
+use super::schedule::Schedule;
 use crate::bell::Sleeper;
 use crate::error::{Cause, Damage, Error, Fault, RecvError, TryRecvError};
 use crate::lane::{self, Memory, Pressure, Reader};
-use crate::layout::{self, FenceMode, Role};
+use crate::layout::{self, FenceMode, Header, Role};
 use crate::region::{Own, Peer, Region};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_hint};
 use crate::sys::fence::Fences;
@@ -18,7 +20,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The one receiver of a queue. Messages of one sender come in the order in which they were sent.
+/// The one receiver of a queue. Messages of one sender come in the order in which they were sent; those that are more
+/// urgent overtake those of other senders: see [`Priority`].
 ///
 /// `Send`, not `Sync`: it belongs to one thread at a time. Dropping it detaches; messages that come meanwhile are kept
 /// for the next receiver.
@@ -39,6 +42,8 @@ pub struct Receiver {
     current: Cell<usize>,
     /// Bytes left in the turn of the current lane.
     turn: Cell<u64>,
+    /// Where the turn began, or what it delivered was last counted; `u64::MAX` when there is nothing to count.
+    turn_from: Cell<u64>,
     lanes_epoch: Peer<AtomicU64>,
     seen_epoch: Cell<u64>,
     /// Lanes that exist and have no reader, and why.
@@ -110,6 +115,7 @@ impl Receiver {
             lane_count: Cell::new(0),
             current: Cell::new(0),
             turn: Cell::new(0),
+            turn_from: Cell::new(u64::MAX),
             lanes_epoch: bell.peer(layout::bell::LANES_EPOCH),
             seen_epoch: Cell::new(0),
             unreadable: RefCell::default(),
@@ -200,7 +206,7 @@ impl Receiver {
     ///
     /// "Before" is meant literally: the call orders itself against every sender on the host (at the cost of a system
     /// call or two), so a message whose `send` had returned by then is in it, also when nothing else told the receiver
-    /// of it. Never blocks. Messages are released together, lane by lane.
+    /// of it. Never blocks. Messages come, and are released together, lane by lane, the more urgent lanes first.
     ///
     /// # Errors
     /// When the directory was removed or cannot be listed, or a lane cannot be mapped for want of memory or files: then a
@@ -208,7 +214,12 @@ impl Receiver {
     pub fn drain(&self) -> Result<Drain<'_>, Error> {
         self.sleeper.heavy_fence();
         self.find_lanes().map_err(|cause| self.error("drain", cause))?;
-        Ok(Drain::new(self, self.known().collect()))
+        let mut lanes: Vec<&Reader> = self.known().collect();
+        lanes.sort_by_key(|lane| Priority::of(lane.priority()));
+        // What the drain takes is no part of a turn.
+        self.schedule.borrow_mut().delivered(self.taken(), false);
+        self.end_turn();
+        Ok(Drain::new(self, lanes))
     }
 
     /// For a worker that goes about its work in turns: either confirms that the queue was empty, or hands back what
@@ -339,9 +350,14 @@ impl Receiver {
         if let Some(damage) = self.reports.borrow_mut().pop_front() {
             return Err(damage);
         }
-        let turn_over = self.turn.get() == 0;
-        let found = self.schedule.borrow_mut().next(turn_over, |number| self.has_something(number));
-        found.unwrap_or(Ok(false))
+        let mut schedule = self.schedule.borrow_mut();
+        schedule.delivered(self.taken(), self.turn.get() > 0);
+        let found = schedule.next(|number| self.has_something(number));
+        if found.is_none() && schedule.is_interrupted() {
+            // Its next message must not come before what others may get by then.
+            self.end_turn();
+        }
+        self.begin_turn(found)
     }
 
     /// Finds the lanes of which the bell's word tells.
@@ -356,20 +372,38 @@ impl Receiver {
     fn choose_among_all(&self) -> Result<bool, Damage> {
         // A drain that was leaked must not keep its lane's releases to itself for ever.
         self.known().for_each(Reader::end_batch);
-        self.schedule.borrow().lanes().find_map(|number| self.has_something(number)).unwrap_or(Ok(false))
+        let found = self.schedule.borrow_mut().next_of_all(|number| self.has_something(number));
+        self.begin_turn(found)
     }
 
-    /// Gives a lane its turn if it has something.
-    fn has_something(&self, number: u32) -> Option<Result<bool, Damage>> {
-        match self.lanes[number as usize].get()?.look() {
-            Ok(None) => None,
-            Err(damage) => Some(Err(damage)),
-            Ok(Some(_)) => {
-                self.current.set(number as usize);
-                self.turn.set(QUANTUM);
-                Some(Ok(true))
-            }
-        }
+    /// The lane's number if it has something.
+    fn has_something(&self, number: u32) -> Option<Result<usize, Damage>> {
+        let found = self.lanes[number as usize].get()?.look().transpose()?;
+        Some(found.map(|_| number as usize))
+    }
+
+    /// Gives a lane that was found its turn, of so many bytes.
+    fn begin_turn(&self, found: Option<(Result<usize, Damage>, u64)>) -> Result<bool, Damage> {
+        let Some((found, bytes)) = found else { return Ok(false) };
+        self.current.set(found.inspect_err(|_| self.end_turn())?);
+        self.turn.set(bytes);
+        self.turn_from.set(self.lanes[self.current.get()].get().map_or(u64::MAX, Reader::next));
+        Ok(true)
+    }
+
+    fn end_turn(&self) {
+        self.turn.set(0);
+        self.turn_from.set(u64::MAX);
+    }
+
+    /// Bytes that the lane whose turn it is has delivered since it was last asked.
+    fn taken(&self) -> u64 {
+        let Some(lane) = self.lanes[self.current.get()].get() else { return 0 };
+        let (over, next) = (self.turn.get() == 0, lane.next());
+        let from = self.turn_from.replace(if over { u64::MAX } else { next });
+        // What was put back and taken again is no progress; but whoever does that for ever must not hold up the others.
+        let least = if over && from != u64::MAX { 8 } else { 0 };
+        lane.bytes_between(from, next).max(least)
     }
 
     /// Keeps damage that showed for the next `recv`.
@@ -430,7 +464,7 @@ impl Receiver {
                 continue;
             }
             match home.directory.map_lane(number, false) {
-                Ok(LaneFile::Mapped(region)) => self.add_lane(number, self.lane_memory(home, number, region)),
+                Ok(LaneFile::Mapped(region, header)) => self.add_lane(number, self.lane_memory(home, &header, region)),
                 Ok(LaneFile::Missing) => {}
                 Ok(LaneFile::Unusable(cause)) => self.refuse_lane(home, number, &cause),
                 Err(cause) => failure = Some(cause),
@@ -445,14 +479,15 @@ impl Receiver {
         }
     }
 
-    fn lane_memory(&self, home: &Home, number: u32, region: Arc<Region>) -> Memory {
-        Memory::new(home.directory.terms(), number, region, Arc::clone(&self.memory), Arc::clone(&self.bell))
+    fn lane_memory(&self, home: &Home, header: &Header, region: Arc<Region>) -> Memory {
+        Memory::new(home.directory.terms(), header, region, Arc::clone(&self.memory), Arc::clone(&self.bell))
     }
 
     pub(super) fn add_lane(&self, number: u32, memory: Memory) {
         let lane = &self.lanes[number as usize];
+        let priority = Priority::of(memory.priority);
         if lane.set(Reader::attach(memory)).is_ok() {
-            self.schedule.borrow_mut().add(number);
+            self.schedule.borrow_mut().add(number, priority);
             self.lane_count.set(self.lane_count.get() + 1);
         }
     }
@@ -485,54 +520,5 @@ impl Receiver {
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("lanes", &self.lane_count()).finish_non_exhaustive()
-    }
-}
-
-/// Messages until every lane has closed; made by [`Receiver::iter`].
-#[derive(Debug)]
-pub struct Iter<'a> {
-    receiver: &'a Receiver,
-}
-
-impl<'a> Iterator for Iter<'a> {
-    type Item = Message<'a>;
-
-    fn next(&mut self) -> Option<Message<'a>> {
-        loop {
-            match self.receiver.recv() {
-                Ok(message) => return Some(message),
-                Err(RecvError::Corrupt(_)) => {}
-                Err(_) => return None,
-            }
-        }
-    }
-}
-
-impl<'a> IntoIterator for &'a Receiver {
-    type Item = Message<'a>;
-    type IntoIter = Iter<'a>;
-
-    fn into_iter(self) -> Iter<'a> {
-        self.iter()
-    }
-}
-
-/// Messages for as long as there are some; made by [`Receiver::try_iter`].
-#[derive(Debug)]
-pub struct TryIter<'a> {
-    receiver: &'a Receiver,
-}
-
-impl<'a> Iterator for TryIter<'a> {
-    type Item = Message<'a>;
-
-    fn next(&mut self) -> Option<Message<'a>> {
-        loop {
-            match self.receiver.try_recv() {
-                Ok(message) => return Some(message),
-                Err(TryRecvError::Corrupt(_)) => {}
-                Err(_) => return None,
-            }
-        }
     }
 }

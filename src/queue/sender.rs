@@ -1,9 +1,9 @@
 //! The sending end of a queue.
 
-use super::Sent;
 use super::claim::Claim;
 use super::directory::{self, Directory, LaneFile, Lock};
 use super::on_full::{OnFull, Then};
+use super::{Priority, SenderOptions, Sent};
 use crate::bell::Sleeper;
 use crate::error::{Cause, Damage, Error, SendError, TrySendError};
 use crate::lane::{Memory, Pressure, Terms, Writer};
@@ -38,6 +38,7 @@ pub struct Sender {
     number: u32,
     terms: Terms,
     on_full: OnFull,
+    priority: Priority,
     /// None for a pair, which is in no directory.
     home: Option<Home>,
 }
@@ -61,32 +62,39 @@ impl Drop for Sender {
 }
 
 impl Sender {
-    pub(super) fn attach(directory: Arc<Directory>) -> Result<Sender, Error> {
-        let found = directory::retry(|| Self::take_lane(&directory))
-            .and_then(|found| found.ok_or(Cause::TooManySenders { max_lanes: directory.header().max_lanes }));
+    pub(super) fn attach(options: &SenderOptions) -> Result<Sender, Error> {
+        let SenderOptions { directory, priority } = options;
+        let max_lanes = directory.header().max_lanes;
+        let usable = numbers(max_lanes, *priority).count() as u32;
+        let found = directory::retry(|| Self::take_lane(directory, *priority))
+            .and_then(|found| found.ok_or(Cause::TooManySenders { max_lanes, usable }));
         found.map_err(|cause| directory.error("send to", cause))
     }
 
-    /// The first lane that nobody holds and that is sound, or a new one; none if all are held or retired.
-    fn take_lane(directory: &Arc<Directory>) -> Result<Option<Sender>, Cause> {
+    /// The first lane of this priority that nobody holds and that is sound, or a new one; none if all are held or retired.
+    fn take_lane(directory: &Arc<Directory>, priority: Priority) -> Result<Option<Sender>, Cause> {
         let header = directory.header();
         let receiver = directory.map_receiver(false)?;
         let bell = directory.map_bell(true)?;
-        for number in 0..header.max_lanes {
+        for number in numbers(header.max_lanes, priority) {
             let Some(lock) = directory.try_lock_lane(number)? else { continue };
             let mut file = directory.map_lane(number, true)?;
             let born = lock.is_born()?;
             if matches!(file, LaneFile::Missing) && !born {
-                directory.create_lane(number, read_position(&receiver, number, header.outcome_slots))?;
+                let start = read_position(&receiver, number, header.outcome_slots);
+                directory.create_lane(number, priority, start)?;
                 file = directory.map_lane(number, true)?;
             }
-            let LaneFile::Mapped(lane) = file else { continue };
+            let LaneFile::Mapped(lane, header) = file else { continue };
             if !born {
                 lock.set_born()?;
             }
+            if header.priority != priority.word() {
+                continue;
+            }
             let attaches: Own<AtomicU64> = lane.own(layout::lane::ATTACHES);
             let terms = directory.terms();
-            let memory = Memory::new(terms, number, lane, Arc::clone(&receiver), Arc::clone(&bell));
+            let memory = Memory::new(terms, &header, lane, Arc::clone(&receiver), Arc::clone(&bell));
             let epoch: Own<AtomicU64> = bell.own(layout::bell::LANES_EPOCH);
             let home = Home {
                 directory: Arc::clone(directory),
@@ -109,10 +117,10 @@ impl Sender {
     }
 
     pub(super) fn new(memory: Memory, terms: &Terms, home: Option<Home>) -> Result<Sender, Damage> {
-        let number = memory.number;
+        let (number, priority) = (memory.number, Priority::of(memory.priority));
         let (lane, room) = Writer::attach(memory)?;
         let (lane, waiter, on_full) = (CachePadded::new(lane), Waiter::new(), OnFull::default());
-        Ok(Sender { lane, room, waiter, number, terms: *terms, on_full, home })
+        Ok(Sender { lane, room, waiter, number, priority, terms: *terms, on_full, home })
     }
 
     /// See [`Queue::trim`](super::Queue::trim).
@@ -121,9 +129,9 @@ impl Sender {
         let mut freed = 0;
         for number in directory.lane_numbers()? {
             let Some(_lock) = directory.try_lock_lane(number)? else { continue };
-            let LaneFile::Mapped(lane) = directory.map_lane(number, true)? else { continue };
+            let LaneFile::Mapped(lane, header) = directory.map_lane(number, true)? else { continue };
             let before = directory.lane_bytes(number)?;
-            let memory = Memory::new(directory.terms(), number, lane, Arc::clone(&receiver), Arc::clone(&bell));
+            let memory = Memory::new(directory.terms(), &header, lane, Arc::clone(&receiver), Arc::clone(&bell));
             // A lane that is damaged is not ours to mend.
             let _ = Writer::trim_abandoned(&memory);
             freed += before.saturating_sub(directory.lane_bytes(number)?);
@@ -183,6 +191,11 @@ impl Sender {
     /// The number of this sender's lane.
     pub fn lane(&self) -> u32 {
         self.number
+    }
+
+    /// How urgent what it sends is.
+    pub fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Sends a message. When there is no room it does what [`set_on_full`](Self::set_on_full) said: by default the lane
@@ -434,6 +447,16 @@ fn reason(lane: &Writer, len: usize, max: u32, refusal: Refusal) -> TrySendError
             None => TrySendError::Full,
         },
     }
+}
+
+/// The numbers that a lane of this priority may have, in the order in which they are tried.
+///
+/// The last eighth is for urgent senders. They fill it before they take other numbers: a number keeps the priority of
+/// its first sender, and one that an urgent sender took would be lost to the others for good.
+fn numbers(max_lanes: u32, priority: Priority) -> impl Iterator<Item = u32> {
+    let common = max_lanes - max_lanes / 8;
+    let reserve = if priority == Priority::Urgent { common..max_lanes } else { 0..0 };
+    reserve.chain(0..common)
 }
 
 /// Where the receiver expects a lane to begin: where a lost one would have gone on.
