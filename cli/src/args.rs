@@ -1,6 +1,6 @@
 //! The words of the command line. Knows nothing of what they do.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use laneway::OnFull;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -122,6 +122,28 @@ pub(crate) struct Send {
     /// When there is no room, wait for it for ever
     #[arg(long, conflicts_with = "timeout")]
     pub(crate) wait: bool,
+    /// How urgent the messages are: urgent ones overtake those of other senders
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) priority: Priority,
+}
+
+/// The library's, as words.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Priority {
+    Urgent,
+    #[default]
+    Normal,
+    Low,
+}
+
+impl From<Priority> for laneway::Priority {
+    fn from(priority: Priority) -> laneway::Priority {
+        match priority {
+            Priority::Urgent => laneway::Priority::Urgent,
+            Priority::Normal => laneway::Priority::Normal,
+            Priority::Low => laneway::Priority::Low,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -33,6 +33,7 @@ impl Format {
 struct Line<'a> {
     lane: u32,
     position: u64,
+    priority: String,
     #[serde(flatten)]
     payload: Payload<'a>,
 }
@@ -99,7 +100,8 @@ impl Printer {
                     Ok(text) => Payload::Text(text),
                     Err(_) => Payload::Base64(BASE64_STANDARD.encode(&self.payload)),
                 };
-                let line = Line { lane: message.lane(), position: message.position(), payload };
+                let (lane, position, priority) = (message.lane(), message.position(), message.priority().to_string());
+                let line = Line { lane, position, priority, payload };
                 serde_json::to_writer(&mut self.line, &line)?;
                 self.line.push(b'\n');
             }

@@ -16,7 +16,7 @@ pub(crate) fn run(args: Send, json: bool) -> Result<ExitCode> {
     let queue = Queue::open_or_create(place::queue(&args.queue)?)?;
     let patience = if args.wait { Duration::MAX } else { args.timeout.unwrap_or(Duration::ZERO) };
     let waits = args.wait || args.timeout.is_some();
-    let mut sender = queue.sender()?;
+    let mut sender = queue.sender_options().priority(args.priority.into()).attach()?;
     sender.set_on_full(args.on_full.unwrap_or(if waits { OnFull::GrowThenBlock } else { OnFull::GrowThenFail }));
     let mut post = Post { sender, queue, patience, json, sent: 0 };
     match send_all(&mut post, &args) {

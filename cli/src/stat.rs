@@ -63,6 +63,7 @@ pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
     ))?;
     let mut table = output::table(&[
         ">LANE",
+        "PRIORITY",
         ">SENT",
         ">RECEIVED",
         ">WAITING",
@@ -76,6 +77,7 @@ pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
     for lane in &lanes {
         table.add_row(row([
             &lane.lane,
+            &lane.priority,
             &units::count(lane.sent),
             &units::count(lane.received),
             &units::count(lane.depth_messages),
@@ -88,7 +90,7 @@ pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
         ]));
     }
     for (lane, why) in &unreadable {
-        table.add_row(row([lane, &"-", &"-", &"-", &"-", &"-", &"-", &"-", &"-", &format!("unreadable: {why}")]));
+        table.add_row(row([lane, &"-", &"-", &"-", &"-", &"-", &"-", &"-", &"-", &"-", &format!("unreadable: {why}")]));
     }
     if !table.is_empty() {
         output::print(&format!("\n{}\n", table.trim_fmt()))?;
@@ -108,6 +110,7 @@ fn sender(lane: &LaneStat) -> String {
 fn lane_json(lane: &LaneStat) -> Value {
     json!({
         "lane": lane.lane,
+        "priority": lane.priority.to_string(),
         "sender_alive": lane.sender_alive,
         "closed": lane.closed,
         "sent": lane.sent,

@@ -153,6 +153,26 @@ fn stat_shows_limits_lanes_and_who_is_there() {
 }
 
 #[test]
+fn urgent_messages_overtake_and_stat_says_which_lane_is_which() {
+    let root = Root::new();
+    root.run(["send", "q", "--priority", "low", "later"]).ok();
+    root.run(["send", "q", "now"]).ok();
+    root.run(["send", "q", "--priority=urgent", "at once"]).ok();
+    let text = root.run(["stat", "q"]).ok();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    for row in [&["0", "low"], &["1", "normal"], &["56", "urgent"]] {
+        assert!(rows.iter().any(|found| found.starts_with(row)), "{row:?} is not in {text}");
+    }
+    let stat = &root.run(["stat", "q", "--json"]).json()[0];
+    let lanes: Vec<_> = stat["lanes"].as_array().expect("lanes").iter().map(|lane| &lane["priority"]).collect();
+    assert_eq!(lanes, ["low", "normal", "urgent"]);
+    let first = root.run(["recv", "q", "-n", "1", "--json"]).json();
+    assert_eq!((&first[0]["text"], &first[0]["priority"]), (&json!("at once"), &json!("urgent")));
+    assert_eq!(root.run(["drain", "q"]).ok(), "now\nlater\n");
+    assert_eq!(root.run(["send", "q", "--priority", "high", "x"]).code, Some(2));
+}
+
+#[test]
 fn rm_spares_what_is_in_use() {
     let root = Root::new();
     for name in ["received", "sent", "idle"] {

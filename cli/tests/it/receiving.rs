@@ -58,7 +58,10 @@ fn json_has_text_or_base64() {
     root.run_with(["send", "q", "--whole"], "tab\t\"quote\" \u{1b}[31m ü".as_bytes()).ok();
     root.run_with(["send", "q", "--whole"], b"\xff\0\xfe").ok();
     let lines = root.run(["recv", "q", "-n", "2", "--json"]).json();
-    assert_eq!(lines[0], json!({ "lane": 0, "position": 0, "text": "tab\t\"quote\" \u{1b}[31m ü" }));
+    assert_eq!(
+        lines[0],
+        json!({ "lane": 0, "position": 0, "priority": "normal", "text": "tab\t\"quote\" \u{1b}[31m ü" })
+    );
     assert_eq!((&lines[1]["base64"], &lines[1]["text"]), (&json!("/wD+"), &json!(null)));
 }
 
