@@ -12,7 +12,7 @@ pub use pressure::Pressure;
 pub(crate) use pressure::{Marks, Waiting};
 pub(crate) use reader::Reader;
 pub(crate) use view::{Lapped, View};
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Asking, Writer};
 
 use crate::error::{Broken, Damage, Fault};
 use crate::layout::{self, FenceMode, Header, Limits};

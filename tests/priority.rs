@@ -299,7 +299,7 @@ fn a_lane_of_an_unknown_priority_is_refused_and_no_other() {
     let dir = scratch();
     let queue = small_queue(&dir, 8);
     let mut senders = [Normal, Low, Urgent].map(|priority| attach(&queue, priority));
-    senders.iter_mut().for_each(|sender| assert_eq!(sender.send(b"mail").unwrap().lane, sender.lane()));
+    senders.iter_mut().for_each(|sender| assert_eq!(sender.send(b"mail").unwrap().ticket().lane, sender.lane()));
     let lane = senders[1].lane();
     let file = queue.path().join(format!("lane-{lane:03}"));
     let mut bytes = [0; HEADER_LEN];

@@ -10,6 +10,16 @@ use crate::ring::{self, Claim, Refusal};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
+/// Which claims go the long way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// As many as it takes to know the pressure.
+    InTime,
+    /// All while the pressure is high.
+    WhenHigh,
+    Always,
+}
+
 /// The sender's end. Whoever makes one holds the lane's lock.
 pub(crate) struct Writer {
     ring: ring::Writer,
@@ -28,8 +38,7 @@ pub(crate) struct Writer {
     dropped: Own<AtomicU64>,
     /// Messages that were dropped since the last one that says so.
     untold: u32,
-    /// Whether every claim is to go the long way.
-    asked: bool,
+    asking: Asking,
     role: Peer<AtomicU32>,
     receiver: Ringer,
 }
@@ -81,7 +90,7 @@ impl Writer {
             high_water: lane.own(layout::lane::HIGH_WATER),
             dropped: lane.own(layout::lane::DROPPED),
             untold: 0,
-            asked: false,
+            asking: Asking::InTime,
             hint: lane.own(layout::lane::WRITE_HINT),
             // ORDERING(takeover): relaxed; the lane's lock ordered us behind its last owner.
             sent_count: sent.load(Ordering::Relaxed).wrapping_add(beyond_hint),
@@ -188,7 +197,8 @@ impl Writer {
 
     fn set_ceiling(&mut self) {
         self.ring.set_ceiling(match self.pressure {
-            _ if self.asked || self.untold > 0 => 0,
+            _ if self.untold > 0 || self.asking == Asking::Always => 0,
+            Pressure::High if self.asking == Asking::WhenHigh => 0,
             Pressure::Normal => self.ring.read_copy() + self.memory.marks.high,
             Pressure::High => self.ring.write_pos() + self.memory.capacity / 16,
         });
@@ -212,9 +222,9 @@ impl Writer {
         self.ring.read_copy()
     }
 
-    /// From here on every claim goes the long way, or no longer.
-    pub(crate) fn set_asked(&mut self, asked: bool) {
-        self.asked = asked;
+    /// Which claims go the long way from here on, although there is room.
+    pub(crate) fn set_asking(&mut self, asking: Asking) {
+        self.asking = asking;
         self.set_ceiling();
     }
 

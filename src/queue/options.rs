@@ -1,9 +1,9 @@
 //! Limits of a queue, and the three ways to get one.
 
-use super::Queue;
 use super::birth;
 use super::directory::Directory;
 use super::files::Opening;
+use super::{Queue, RateLimit};
 use crate::error::{Cause, Error};
 use crate::layout::{self, FenceMode, Header, Limits, Trust};
 use bytemuck::Zeroable;
@@ -27,6 +27,7 @@ pub struct Options {
     overflow_limit: Option<u64>,
     /// Low and high.
     marks: Option<(u64, u64)>,
+    rate_limit: Option<RateLimit>,
     opening: Opening,
 }
 
@@ -38,6 +39,7 @@ impl Default for Options {
             max_message: None,
             overflow_limit: None,
             marks: None,
+            rate_limit: None,
             opening: Opening { any_filesystem: false, sigbus_guard: true, group: None },
         }
     }
@@ -86,6 +88,14 @@ impl Options {
         self
     }
 
+    /// How fast each sender may send, whatever it allows itself: what it does when that is too fast its
+    /// [`OnFull`](super::OnFull) says. Each sender keeps to it by itself, so all together may send so many times as much as
+    /// there are lanes. Default: as fast as it can.
+    pub fn rate_limit(mut self, limit: RateLimit) -> Options {
+        self.rate_limit = Some(limit);
+        self
+    }
+
     /// The longest message, bytes: at most, and by default, 16 less than the capacity, or 4,112 less than the overflow
     /// limit if that is more. One that does not fit in the ring needs a sender that may grow.
     ///
@@ -128,7 +138,8 @@ impl Options {
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Queue, Error> {
         let path = path.as_ref();
         let header = self.header().map_err(|cause| Error::new("create", path, cause))?;
-        birth::create(path, &header, &self.limits(), self.opening)?;
+        let limits = self.limits().map_err(|cause| Error::new("create", path, cause))?;
+        birth::create(path, &header, &limits, self.opening)?;
         Ok(Queue { directory: Arc::new(Directory::open(path, self.opening)?) })
     }
 
@@ -155,9 +166,10 @@ impl Options {
     }
 
     /// What is not in the header.
-    pub(super) fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Result<Limits, Cause> {
         let (low_water, high_water) = self.marks.unwrap_or_default();
-        Limits { low_water, high_water, ..Limits::zeroed() }
+        let limits = Limits { low_water, high_water, ..Limits::zeroed() };
+        self.rate_limit.map_or(Ok(limits), |rate| rate.write(limits))
     }
 
     /// The header that these options make, all but the identities.

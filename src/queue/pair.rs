@@ -33,7 +33,7 @@ pub fn pair(capacity: u64) -> Result<(Sender, Receiver), Error> {
     let options = Options::default().capacity(capacity).max_lanes(1);
     let fence_mode = fence::best_mode();
     let header = Header { fence_mode: fence_mode as u32, ..options.header().map_err(failed)? };
-    let terms = Terms { header, limits: options.limits(), fence_mode };
+    let terms = Terms { header, limits: options.limits().map_err(failed)?, fence_mode };
     let memory = |kind| {
         Region::anonymous(header.map_len(kind) as usize)
             .map_err(|source| failed(Cause::Io { file: String::new(), source }))

@@ -5,6 +5,7 @@
 //! the rate flows in, so that rates above a billion a second and below one a minute are equally exact.
 
 use crate::error::Cause;
+use crate::layout::Limits;
 use governor::clock::{Clock, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
@@ -71,6 +72,29 @@ impl RateLimit {
         self
     }
 
+    /// As the `queue` file has it; no limit at all when it says nothing.
+    pub(super) fn of_queue(limits: &Limits) -> Option<RateLimit> {
+        let limit = RateLimit {
+            messages: (limits.messages_per_second > 0).then_some(limits.messages_per_second),
+            bytes: (limits.bytes_per_second > 0).then_some(limits.bytes_per_second),
+            burst_messages: (limits.burst_messages > 0).then_some(limits.burst_messages),
+            burst_bytes: (limits.burst_bytes > 0).then_some(limits.burst_bytes),
+        };
+        (limit != UNLIMITED).then_some(limit)
+    }
+
+    /// Writes it down as the `queue` file has it, if it makes sense.
+    pub(super) fn write(&self, limits: Limits) -> Result<Limits, Cause> {
+        self.checked()?;
+        Ok(Limits {
+            messages_per_second: self.messages.unwrap_or(0),
+            bytes_per_second: self.bytes.unwrap_or(0),
+            burst_messages: self.burst_messages.unwrap_or(0),
+            burst_bytes: self.burst_bytes.unwrap_or(0),
+            ..limits
+        })
+    }
+
     /// The rates and bursts, of messages and of bytes, if they make sense.
     fn checked(&self) -> Result<[Option<(u64, u64)>; 2], Cause> {
         let limit = |option, rate: Option<u64>, burst_option, burst: Option<u64>| {
@@ -113,7 +137,6 @@ pub(super) struct Limiter<C: Clock = Monotonic> {
     buckets: Vec<Bucket>,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "senders do not ask it yet"))]
 impl Limiter {
     /// Holds to all of these limits, each of which has its burst to begin with.
     pub(super) fn new(limits: &[RateLimit]) -> Result<Limiter, Cause> {
@@ -121,7 +144,6 @@ impl Limiter {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "senders do not ask it yet"))]
 impl<C: Clock> Limiter<C> {
     fn with_clock(limits: &[RateLimit], clock: C) -> Result<Limiter<C>, Cause> {
         let mut buckets = Vec::new();

@@ -3,10 +3,11 @@
 use super::claim::Claim;
 use super::directory::{self, Directory, LaneFile, Lock};
 use super::on_full::{OnFull, Then};
+use super::rate::{Limiter, RateLimit};
 use super::{Priority, SenderOptions, Sent};
-use crate::bell::Sleeper;
+use crate::bell::{LONGEST_SLEEP, Sleeper};
 use crate::error::{Cause, Damage, Error, SendError, TrySendError};
-use crate::lane::{Memory, Pressure, Terms, Writer};
+use crate::lane::{Asking, Memory, Pressure, Terms, Writer};
 use crate::layout::{self, Header};
 use crate::region::{Own, Peer, Region};
 use crate::ring::{self, Refusal};
@@ -38,6 +39,8 @@ pub struct Sender {
     number: u32,
     terms: Terms,
     on_full: OnFull,
+    limiter: Option<Limiter>,
+    adaptive: bool,
     priority: Priority,
     /// None for a pair, which is in no directory.
     home: Option<Home>,
@@ -61,14 +64,28 @@ impl Drop for Sender {
     }
 }
 
+/// The longest time that an adaptive sender waits for its receiver before it sends nevertheless.
+const SLOWEST: Duration = Duration::from_millis(1);
+
 impl Sender {
     pub(super) fn attach(options: &SenderOptions) -> Result<Sender, Error> {
-        let SenderOptions { directory, priority } = options;
+        let SenderOptions { directory, priority, on_full, rate_limit, adaptive } = options;
+        let failed = |cause| directory.error("send to", cause);
+        let limits: Vec<RateLimit> =
+            RateLimit::of_queue(&directory.terms().limits).into_iter().chain(*rate_limit).collect();
+        let limiter = if limits.is_empty() { None } else { Some(Limiter::new(&limits).map_err(failed)?) };
         let max_lanes = directory.header().max_lanes;
         let usable = numbers(max_lanes, *priority).count() as u32;
         let found = directory::retry(|| Self::take_lane(directory, *priority))
             .and_then(|found| found.ok_or(Cause::TooManySenders { max_lanes, usable }));
-        found.map_err(|cause| directory.error("send to", cause))
+        let mut sender = found.map_err(failed)?;
+        sender.lane.set_asking(match (&limiter, adaptive) {
+            (Some(_), _) => Asking::Always,
+            (None, true) => Asking::WhenHigh,
+            (None, false) => Asking::InTime,
+        });
+        (sender.on_full, sender.limiter, sender.adaptive) = (*on_full, limiter, *adaptive);
+        Ok(sender)
     }
 
     /// The first lane of this priority that nobody holds and that is sound, or a new one; none if all are held or retired.
@@ -120,7 +137,18 @@ impl Sender {
         let (number, priority) = (memory.number, Priority::of(memory.priority));
         let (lane, room) = Writer::attach(memory)?;
         let (lane, waiter, on_full) = (CachePadded::new(lane), Waiter::new(), OnFull::default());
-        Ok(Sender { lane, room, waiter, number, priority, terms: *terms, on_full, home })
+        Ok(Sender {
+            lane,
+            room,
+            waiter,
+            number,
+            priority,
+            terms: *terms,
+            on_full,
+            limiter: None,
+            adaptive: false,
+            home,
+        })
     }
 
     /// See [`Queue::trim`](super::Queue::trim).
@@ -340,6 +368,7 @@ impl Sender {
         if len > self.longest() as usize {
             return Err(SendError::TooLarge { len, max: self.longest() });
         }
+        self.keep_pace(len, patience)?;
         let why = match self.lane.claim(len, self.on_full.grows()) {
             Ok(claim) => return Ok(claim),
             Err(refusal) => self.reason(len, refusal),
@@ -356,6 +385,50 @@ impl Sender {
             (Then::Block, Patience::Until(deadline)) => self.wait_for_room(len, why, deadline),
             _ => Err(why.into()),
         }
+    }
+
+    /// Waits until the sender's limits admit a message, or the receiver has kept up, as far as `patience` goes.
+    fn keep_pace(&mut self, len: usize, patience: Patience) -> Result<(), SendError> {
+        while let Some(Err(wait)) = self.limiter.as_ref().map(|limiter| limiter.admit(len)) {
+            match (self.on_full.then(), patience) {
+                (Then::Drop, _) => {
+                    self.lane.count_dropped();
+                    return Err(SendError::Dropped);
+                }
+                (Then::Block, Patience::Until(deadline)) => {
+                    let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+                    std::thread::sleep(wait.min(left).min(LONGEST_SLEEP));
+                    if left < wait && left <= LONGEST_SLEEP {
+                        return Err(SendError::Timeout);
+                    }
+                    if self.is_detached() {
+                        return Err(SendError::Detached);
+                    }
+                }
+                _ => {
+                    let wait_ms = u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
+                    return Err(SendError::RateLimited { wait_ms });
+                }
+            }
+        }
+        match patience {
+            Patience::Until(deadline) if self.adaptive && self.lane.pressure() == Pressure::High => {
+                self.slow_down(len, deadline)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn slow_down(&mut self, len: usize, deadline: Option<Instant>) -> Result<(), SendError> {
+        let until = Instant::now() + SLOWEST;
+        let Sender { lane, room, waiter, .. } = self;
+        let released = lane.read_copy().saturating_add(layout::record_len(len));
+        let answer = waiter.wait(room, Some(deadline.map_or(until, |at| at.min(until))), |_| match lane.weigh_now() {
+            Ok(Pressure::High) if lane.read_copy() < released => None,
+            Ok(_) => Some(Ok(())),
+            Err(refusal) => Some(Err(refusal)),
+        });
+        answer.unwrap_or(Ok(())).map_err(|refusal| self.reason(len, refusal).into())
     }
 
     /// The longest message that this sender may send now.
