@@ -352,6 +352,13 @@ impl Receiver {
         }
         let mut schedule = self.schedule.borrow_mut();
         schedule.delivered(self.taken(), self.turn.get() > 0);
+        let lane = |number: u32| self.lanes[number as usize].get();
+        let has_word = |number| lane(number).is_some_and(Reader::has_word);
+        if let Some((number, bytes)) =
+            schedule.resume(has_word, |number| lane(number).is_some_and(|lane| lane.message().is_some()))
+        {
+            return self.begin_turn(Some((Ok(number as usize), bytes)));
+        }
         let found = schedule.next(|number| self.has_something(number));
         if found.is_none() && schedule.is_interrupted() {
             // Its next message must not come before what others may get by then.

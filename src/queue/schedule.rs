@@ -85,6 +85,23 @@ impl Schedule {
         None
     }
 
+    /// The short way after an interruption: the lane that goes on, and for how many bytes; none when there is anything
+    /// that `next` has to weigh. `has_word` is a quick look that may find what turns out to be nothing.
+    pub(super) fn resume(
+        &mut self,
+        has_word: impl Fn(u32) -> bool,
+        has_message: impl FnOnce(u32) -> bool,
+    ) -> Option<(u32, u64)> {
+        let is_owed = self.classes[1..].iter().any(|class| class.owed.iter().any(|owed| *owed > 0));
+        if self.class != self.over || self.classes[self.class].left == 0 || is_owed || !self.is_interrupted() {
+            return None;
+        }
+        let (higher, rest) = self.classes.split_at_mut(self.class);
+        let lane = rest[0].lane;
+        let goes_on = !higher.iter_mut().any(|higher| higher.glance(&has_word)) && has_message(lane);
+        goes_on.then_some((lane, ONE_MESSAGE))
+    }
+
     /// As `next`, but looks at every lane, and at no class before a higher one.
     pub(super) fn next_of_all<T>(&mut self, mut look: impl FnMut(u32) -> Option<T>) -> Option<(T, u64)> {
         for class in 0..self.classes.len() {
@@ -216,6 +233,18 @@ impl Class {
         None
     }
 
+    /// Whether a quick look finds something. A cold lane that has something is the next to be looked at.
+    fn glance(&mut self, has_word: impl Fn(u32) -> bool) -> bool {
+        for _ in 0..SLICE.min(self.cold.len()) {
+            let at = (self.cold_cursor + 1) % self.cold.len();
+            if has_word(self.cold[at]) {
+                return true;
+            }
+            self.cold_cursor = at;
+        }
+        self.hot.iter().any(|hot| has_word(hot.lane))
+    }
+
     fn begin_turn(&mut self, lane: u32) {
         (self.lane, self.left, self.dry) = (lane, QUANTUM, false);
     }
@@ -255,7 +284,9 @@ mod tests {
         /// One turn: which lane, and how many messages.
         fn turn(&mut self) -> Option<(u32, u64)> {
             let lanes = &mut self.lanes;
-            let (lane, turn) = self.schedule.next(|lane| (lanes[lane as usize].0 > 0).then_some(lane))?;
+            let has = |lane: u32| lanes[lane as usize].0 > 0;
+            let resumed = self.schedule.resume(has, has);
+            let (lane, turn) = resumed.or_else(|| self.schedule.next(|lane| has(lane).then_some(lane)))?;
             let (count, bytes) = &mut lanes[lane as usize];
             let messages = turn.div_ceil(*bytes).min(*count);
             *count -= messages;
@@ -335,6 +366,20 @@ mod tests {
         // The other 14 of 16,384 bytes, what Low is owed by then, and then the other lane.
         assert_eq!([(); 14].map(|()| mail.turn().unwrap()), [(0, 1); 14]);
         assert_eq!([(); 2].map(|()| mail.turn().unwrap()), [(3, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn an_urgent_lane_among_many_that_were_idle_waits_for_a_few_messages_at_most() {
+        let idle = [(Urgent, 0, 100); 50];
+        let mut mail = Mail::new(&[&[(Normal, ENDLESS, 100)][..], &idle].concat());
+        while !mail.schedule.classes[Urgent as usize].hot.is_empty() {
+            mail.turn();
+        }
+        for lane in [7, 50, 1, 33, 34, 35] {
+            mail.lanes[lane].0 = 1;
+            let waited = (0..).take_while(|_| mail.turn().unwrap().0 == 0).count();
+            assert!(waited <= 50 / SLICE, "lane {lane} waited for {waited} messages");
+        }
     }
 
     #[test]
