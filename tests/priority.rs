@@ -275,6 +275,20 @@ fn a_lane_that_was_waited_for_does_not_go_before_what_is_more_urgent_by_then() {
 }
 
 #[test]
+fn the_end_of_a_ring_in_an_interrupted_turn_does_not_look_like_the_end_of_the_mail() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 8);
+    let (_urgent, mut normal) = (attach(&queue, Urgent), attach(&queue, Normal));
+    let receiver = queue.receiver().unwrap();
+    for round in 0..200 {
+        for left in (0..fill(&mut normal, &[3; 700])).rev() {
+            let message = receiver.try_recv();
+            assert!(message.is_ok(), "{message:?} in round {round}, and {left} more are there");
+        }
+    }
+}
+
+#[test]
 fn what_is_put_back_again_and_again_does_not_keep_the_others_waiting() {
     let dir = scratch();
     let queue = queue(&dir);
