@@ -79,6 +79,11 @@ impl Growth {
         growth
     }
 
+    /// The entries of the segments that are held, also of those that the reader has passed.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.held.iter().map(|held| held.entry)
+    }
+
     /// Bytes that are reserved.
     pub(crate) fn reserved(&self) -> u64 {
         self.held.iter().map(|held| len(&held.reserved)).sum()
@@ -87,13 +92,13 @@ impl Growth {
     /// A segment for a record that needs `need` bytes of it, to be entered from the jump at `from`: one that the reader
     /// has passed, or a new one, twice as long as the last if there may be as much.
     ///
-    /// The longest that was passed, as long as the burst lasts; but when more than four times what is needed is held, the
-    /// shortest that will do, and the others are given back.
+    /// The longest that was passed. But who sends what is longer than the ring never comes to rest there: then, when more
+    /// than four times what is needed is held, the shortest that will do, and the others are given back.
     pub(crate) fn take(&mut self, need: u64, from: u64, read: u64) -> Result<Entry, Short> {
         let need = need.next_multiple_of(GRANULE);
         let unread: u64 =
             self.held.iter().filter(|held| held.entry.end > read).map(|held| len(&held.unread(read))).sum();
-        let too_much = self.reserved() > 4 * (unread + need).max(self.table.ring().window);
+        let too_much = need > self.table.ring().window && self.reserved() > 4 * (unread + need);
         let found = match self.passed(need, read) {
             found if too_much => found.min_by_key(|(_, len)| *len),
             found => found.max_by_key(|(_, len)| *len),

@@ -78,7 +78,12 @@ impl Memory {
 
     /// The lane's segment table.
     fn table(&self) -> Table {
-        Table::new(Arc::clone(&self.lane), self.capacity, self.overflow_limit)
+        Table::new(&self.lane, self.capacity, self.overflow_limit)
+    }
+
+    /// The most bytes of records that the lane can hold at a time.
+    fn most(&self) -> u64 {
+        self.capacity + self.overflow_limit
     }
 
     fn slot(&self, offset: usize) -> usize {

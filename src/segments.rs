@@ -9,15 +9,23 @@
 
 use crate::error::{Broken, Fault};
 use crate::layout::{self, GRANULE, Place, SEGMENT_SLOTS, lane, segment};
-use crate::region::{Own, Peer, Region};
-use crate::sync::{AtomicU64, Ordering};
+use crate::region::{Region, Window};
+use crate::sync::{AtomicU64, Ordering, load_acquire};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Where the table lies in a lane's file.
+const BYTES: Place = Place {
+    offset: lane::SEGMENTS as u64,
+    window: (SEGMENT_SLOTS as usize * segment::LEN) as u64,
+    start: 0,
+    end: u64::MAX,
+};
+
 /// A lane's segment table.
-#[derive(Clone)]
 pub(crate) struct Table {
-    region: Arc<Region>,
+    /// On the bytes of the table.
+    words: Window,
     ring: Place,
     /// Bytes that the lane may hold in segments; without any there is no table.
     limit: u64,
@@ -48,8 +56,12 @@ impl Entry {
 }
 
 impl Table {
-    pub(crate) fn new(region: Arc<Region>, capacity: u64, limit: u64) -> Table {
-        Table { region, ring: Place::ring(capacity), limit }
+    pub(crate) fn new(lane: &Arc<Region>, capacity: u64, limit: u64) -> Table {
+        Table { words: lane.window(&BYTES), ring: Place::ring(capacity), limit }
+    }
+
+    fn word(&self, slot: u32, offset: usize) -> &AtomicU64 {
+        self.words.word((slot as usize * segment::LEN + offset) as u64)
     }
 
     /// The place of the ring.
@@ -74,19 +86,22 @@ impl Table {
     }
 
     fn entry(&self, slot: u32) -> Option<Entry> {
-        let word = |offset| -> Peer<AtomicU64> { self.region.peer(word_of(slot, offset)) };
         // ORDERING(segment): an end that is not 0 vouches for the rest of the entry.
-        let end = word(segment::END).load_acquire();
-        let file = word(segment::FILE).load();
-        let entry = || Entry {
+        let end = load_acquire(self.word(slot, segment::END));
+        if end == 0 {
+            return None;
+        }
+        // ORDERING(hint): relaxed; ordered by the end, and checked by whoever uses them.
+        let word = |offset| self.word(slot, offset).load(Ordering::Relaxed);
+        let file = word(segment::FILE);
+        Some(Entry {
             slot,
-            start: word(segment::START).load(),
+            start: word(segment::START),
             end,
             offset: file & !(GRANULE - 1),
             window: 1 << (file & 63),
-            from: word(segment::FROM).load(),
-        };
-        (end != 0).then(entry)
+            from: word(segment::FROM),
+        })
     }
 
     /// Where `position` lies.
@@ -137,45 +152,43 @@ impl Table {
         let start = self.ring.offset + self.ring.window;
         start..start + layout::overflow_span(self.limit)
     }
+}
 
-    /// Bytes of positions between `from` and `to` in which nothing lies, because a segment's positions start at a multiple
-    /// of its window; and the bytes between them that lie in segments.
-    pub(crate) fn measure(&self, span: Range<u64>) -> (u64, u64) {
-        let mut skipped = 0u64;
-        let mut within = 0u64;
-        for entry in self.entries() {
-            if entry.from >= span.start && entry.start <= span.end {
-                skipped = skipped.saturating_add(entry.start.saturating_sub(entry.from.saturating_add(8)));
-            }
-            let (start, end) = (entry.start.max(span.start), entry.end.min(span.end));
-            within = within.saturating_add(end.saturating_sub(start));
+/// Of the positions in `span`: how many have no bytes, because a segment's positions start at a multiple of its window;
+/// and how many lie in segments.
+pub(crate) fn measure(entries: impl Iterator<Item = Entry>, span: Range<u64>) -> (u64, u64) {
+    let mut skipped = 0u64;
+    let mut within = 0u64;
+    for entry in entries {
+        if entry.from >= span.start && entry.start <= span.end {
+            skipped = skipped.saturating_add(entry.start.saturating_sub(entry.from.saturating_add(8)));
         }
-        (skipped, within)
+        let (start, end) = (entry.start.max(span.start), entry.end.min(span.end));
+        within = within.saturating_add(end.saturating_sub(start));
     }
+    (skipped, within)
 }
 
 /// For the lane's sender, which is the only one to change the table.
 impl Table {
     /// Fills a slot. Nobody looks for a position in what it said before.
     pub(crate) fn fill(&self, entry: &Entry) {
-        let word = |offset| -> Own<AtomicU64> { self.region.own(word_of(entry.slot, offset)) };
         self.clear(entry.slot);
         // ORDERING(segment): not in use before it says something else, for whoever reads it in between.
         crate::sync::fence(Ordering::Release);
         let file = entry.offset | u64::from(entry.window.trailing_zeros());
         for (offset, value) in [(segment::START, entry.start), (segment::FILE, file), (segment::FROM, entry.from)] {
             // ORDERING(segment): relaxed; the end is stored after them.
-            word(offset).store(value, Ordering::Relaxed);
+            self.word(entry.slot, offset).store(value, Ordering::Relaxed);
         }
         // ORDERING(segment): the entry before the word that puts it in use.
-        word(segment::END).store(entry.end, Ordering::Release);
+        self.word(entry.slot, segment::END).store(entry.end, Ordering::Release);
     }
 
     /// Moves the end of a segment that is about to be left down to where it is left.
     pub(crate) fn trim(&self, slot: u32, end: u64) {
-        let word: Own<AtomicU64> = self.region.own(word_of(slot, segment::END));
         // ORDERING(segment): the entry has been in use; the jump that follows is what publishes this.
-        word.store(end, Ordering::Release);
+        self.word(slot, segment::END).store(end, Ordering::Release);
     }
 
     /// Takes an entry out of use.
@@ -187,8 +200,4 @@ impl Table {
 /// The first position of a segment with this window after the jump at `position`, if there is one below 2^64.
 pub(crate) fn start_after(position: u64, window: u64) -> Option<u64> {
     position.checked_add(8)?.checked_next_multiple_of(window)
-}
-
-fn word_of(slot: u32, offset: usize) -> usize {
-    lane::SEGMENTS + slot as usize * segment::LEN + offset
 }

@@ -54,7 +54,7 @@ fn a_burst_goes_to_segments_in_order_and_the_memory_comes_back_with_the_next_mes
         receive(&receiver, &mut next, sent);
         assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Empty);
         // The receiver has everything; the sender learns of it with the next message that asks.
-        for number in sent..sent + 2 * RING / len as u64 + 1 {
+        for number in sent..sent + (264 << 10) / len as u64 {
             sender.send(&payload(1, number, len)).unwrap();
             receive(&receiver, &mut next, number + 1);
         }

@@ -31,7 +31,8 @@ fn fill(sender: &mut Sender, payload: &[u8]) -> usize {
 }
 
 fn queue(dir: &tempfile::TempDir) -> Queue {
-    Queue::options().capacity(64 << 10).create(dir.path().join("queue")).unwrap()
+    // Without segments, so that floods are full soon.
+    Queue::options().capacity(64 << 10).overflow_limit(0).create(dir.path().join("queue")).unwrap()
 }
 
 #[test]

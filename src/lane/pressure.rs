@@ -1,7 +1,7 @@
 //! How much is waiting in a lane, and whether that is too much.
 
 use crate::layout::Limits;
-use crate::segments::Table;
+use crate::segments::{self, Entry};
 use std::fmt;
 
 /// Whether a lane's receiver keeps up.
@@ -70,10 +70,10 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// What lies between two positions, whatever they say: never more than a lane can hold.
-    pub(crate) fn between(table: &Table, read: u64, write: u64) -> Waiting {
-        let (skipped, within) = table.measure(read..write);
-        let bytes = write.saturating_sub(read).saturating_sub(skipped).min(table.most());
+    /// What lies between two positions of a lane with these segments, whatever they say: never more than it can hold.
+    pub(crate) fn between(entries: impl Iterator<Item = Entry>, read: u64, write: u64, most: u64) -> Waiting {
+        let (skipped, within) = segments::measure(entries, read..write);
+        let bytes = write.saturating_sub(read).saturating_sub(skipped).min(most);
         Waiting { bytes, in_segments: within.min(bytes) }
     }
 }

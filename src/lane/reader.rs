@@ -175,13 +175,9 @@ impl Reader {
         self.ring.dropped_before(position)
     }
 
-    /// Bytes of records between two positions of this handle's. Costs a look at the table only when they are far apart: a jump
-    /// may pass over positions in which nothing lies.
-    pub(crate) fn bytes_between(&self, from: u64, to: u64) -> u64 {
-        match to.saturating_sub(from) {
-            near if near <= self.memory.capacity => near,
-            _ => Waiting::between(&self.memory.table(), from, to).bytes,
-        }
+    /// Bytes of records in front of the first that was never taken, counted from anywhere.
+    pub(crate) fn distance(&self) -> u64 {
+        self.ring.distance()
     }
 
     /// The most bytes of records that the lane can hold at a time.
@@ -193,7 +189,8 @@ impl Reader {
     pub(crate) fn pressure(&self) -> Pressure {
         let hint: Peer<AtomicU64> = self.memory.lane.peer(layout::lane::WRITE_HINT);
         let word: Peer<AtomicU32> = self.memory.lane.peer(layout::lane::PRESSURE);
-        let waiting = Waiting::between(&self.memory.table(), self.ring.released(), hint.load());
+        let waiting =
+            Waiting::between(self.ring.table().entries(), self.ring.released(), hint.load(), self.ring.most());
         self.memory.marks.weigh(Pressure::of_word(word.load()), waiting)
     }
 

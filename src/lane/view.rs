@@ -70,7 +70,7 @@ impl View {
         let read_pos = self.read_pos.load();
         // A hint lags behind by a message at most while its sender lives, and for good when it died.
         let write_pos = self.hint.load().max(read_pos);
-        let waiting = Waiting::between(&self.table, read_pos, write_pos);
+        let waiting = Waiting::between(self.table.entries(), read_pos, write_pos, self.table.most());
         Glance {
             write_pos,
             read_pos,

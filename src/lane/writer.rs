@@ -145,6 +145,11 @@ impl Writer {
         claim.inspect_err(|_| self.ring())
     }
 
+    /// Whether a claim that found no room could find some now, at a glance.
+    pub(crate) fn reader_has_moved(&self) -> bool {
+        self.ring.reader_has_moved()
+    }
+
     /// Goes on in the ring if it is empty. Also before a record that is too long for it: the reader is done with a segment
     /// only when it was left.
     fn go_home(&mut self) {
@@ -174,19 +179,23 @@ impl Writer {
         }
     }
 
-    /// Weighs what is waiting up to `end`. Gives segments back once the burst is over, and sees to it that it is asked
-    /// again in time: when more may be waiting than the high mark, and while the pressure is high every sixteenth of the
-    /// ring.
+    /// Weighs what is waiting up to `end`, and sees to it that it is asked again in time: when more may be waiting than the
+    /// high mark, and while the pressure is high every sixteenth of the ring or of the segment.
+    ///
+    /// Gives segments back when the pressure is normal, and as much has gone through the ring since it was last entered as
+    /// they have bytes: so what reserving them again would cost is small beside what was sent meanwhile. (Giving back at
+    /// once made streaming through segments ten times slower.)
     fn weigh(&mut self, end: u64) {
         let read = self.ring.read_copy();
-        let waiting = Waiting::between(&self.memory.table(), read, end);
+        let waiting = Waiting::between(self.growth.entries(), read, end, self.memory.most());
         // ORDERING(hint): relaxed; both for observers, and written by this process alone.
         if waiting.bytes > self.high_water.load(Ordering::Relaxed) {
             // ORDERING(hint): as above.
             self.high_water.store(waiting.bytes, Ordering::Relaxed);
         }
         let pressure = self.memory.marks.weigh(self.pressure, waiting);
-        if pressure == Pressure::Normal && self.growth.reserved() > 0 {
+        let reserved = self.growth.reserved();
+        if pressure == Pressure::Normal && reserved > 0 && self.ring.home_for() >= reserved.max(self.memory.capacity) {
             self.growth.give_back(read);
         }
         self.pressure = pressure;
@@ -200,7 +209,7 @@ impl Writer {
             _ if self.untold > 0 || self.asking == Asking::Always => 0,
             Pressure::High if self.asking == Asking::WhenHigh => 0,
             Pressure::Normal => self.ring.read_copy() + self.memory.marks.high,
-            Pressure::High => self.ring.write_pos() + self.memory.capacity / 16,
+            Pressure::High => self.ring.write_pos() + self.ring.window().max(self.memory.capacity) / 16,
         });
     }
 
@@ -282,7 +291,9 @@ impl Writer {
     fn rang(&mut self) {
         if self.pressure == Pressure::High || self.growth.reserved() > 0 {
             // What is broken is found again by the next claim.
-            let _ = self.weigh_now();
+            if self.weigh_now() == Ok(Pressure::Normal) {
+                self.growth.give_back(self.ring.read_copy());
+            }
         }
     }
 

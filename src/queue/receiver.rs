@@ -394,7 +394,7 @@ impl Receiver {
         let Some((found, bytes)) = found else { return Ok(false) };
         self.current.set(found.inspect_err(|_| self.end_turn())?);
         self.turn.set(bytes);
-        self.turn_from.set(self.lanes[self.current.get()].get().map_or(u64::MAX, Reader::next));
+        self.turn_from.set(self.lanes[self.current.get()].get().map_or(u64::MAX, Reader::distance));
         Ok(true)
     }
 
@@ -406,11 +406,11 @@ impl Receiver {
     /// Bytes that the lane whose turn it is has delivered since it was last asked.
     fn taken(&self) -> u64 {
         let Some(lane) = self.lanes[self.current.get()].get() else { return 0 };
-        let (over, next) = (self.turn.get() == 0, lane.next());
+        let (over, next) = (self.turn.get() == 0, lane.distance());
         let from = self.turn_from.replace(if over { u64::MAX } else { next });
         // What was put back and taken again is no progress; but whoever does that for ever must not hold up the others.
         let least = if over && from != u64::MAX { 8 } else { 0 };
-        lane.bytes_between(from, next).max(least)
+        next.saturating_sub(from).max(least)
     }
 
     /// Keeps damage that showed for the next `recv`.

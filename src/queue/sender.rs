@@ -451,6 +451,9 @@ impl Sender {
             if look == Look::Beyond && home.as_ref().is_some_and(|home| !home.directory.is_attached()) {
                 return Some(Err(SendError::Detached));
             }
+            if look == Look::Quick && !lane.reader_has_moved() {
+                return None;
+            }
             // A file system that is full is asked again now and then, not at every look.
             let grow = grows && (!short_of_space || look != Look::Quick);
             match lane.claim(len, grow).map_err(|refusal| reason(lane, len, max, refusal)) {

@@ -36,6 +36,8 @@ pub(crate) struct Reader {
     put_back: RefCell<BTreeSet<u64>>,
     /// While there are some: where the first record is that was never taken.
     frontier: Cell<Option<u64>>,
+    /// Positions that jumps have passed over, in which nothing lies.
+    skipped: Cell<u64>,
     /// A broken rule, from whose position on nothing is read any more.
     stop: Cell<Option<Broken>>,
     /// Whether any of the last four is in force; then taking has more to do, and releasing takes the long way.
@@ -79,6 +81,7 @@ impl Reader {
             batch: Cell::new(None),
             put_back: RefCell::default(),
             frontier: Cell::new(None),
+            skipped: Cell::new(0),
             stop: Cell::new(None),
             unusual: Cell::new(false),
         };
@@ -121,6 +124,11 @@ impl Reader {
     /// Where the first record is that was never taken.
     pub(crate) fn next(&self) -> u64 {
         self.frontier.get().unwrap_or(self.at.get())
+    }
+
+    /// Bytes of records in front of the first that was never taken, counted from anywhere.
+    pub(crate) fn distance(&self) -> u64 {
+        self.next() - self.skipped.get()
     }
 
     /// The next record, if it is a message. Leaves everything else to [`look_from`](Self::look_from), also the first
@@ -168,6 +176,11 @@ impl Reader {
             }
         }
         count
+    }
+
+    /// The lane's segment table.
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
     }
 
     /// The most bytes of records that the lane can hold at a time.
@@ -220,6 +233,7 @@ impl Reader {
     pub(crate) fn pass(&self, record: &Record) {
         self.take(record);
         if record.kind == Kind::Jump {
+            self.skipped.set(self.skipped.get() + (record.next - record.position - record.bytes()));
             self.turn();
         }
         let mut gap = self.gaps.borrow_mut().remove(&record.position).unwrap_or_default();

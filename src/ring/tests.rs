@@ -43,7 +43,7 @@ impl Lane {
     }
 
     fn table(&self) -> Table {
-        Table::new(Arc::clone(&self.ring), CAPACITY, LIMIT)
+        Table::new(&self.ring, CAPACITY, LIMIT)
     }
 
     fn set(&self, position: u64, word: u64) {

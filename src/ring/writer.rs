@@ -112,6 +112,16 @@ impl Writer {
         self.place.is_ring()
     }
 
+    /// Bytes that have gone to the ring since it was last entered; 0 elsewhere.
+    pub(crate) fn home_for(&self) -> u64 {
+        if self.is_home() { self.write_pos - self.entered_at } else { 0 }
+    }
+
+    /// The window of the ring or the segment that records go to.
+    pub(crate) fn window(&self) -> u64 {
+        self.place.window
+    }
+
     /// The slot of the segment that records go to, if they do not go to the ring.
     pub(crate) fn segment(&self) -> Option<u32> {
         self.segment
@@ -241,6 +251,11 @@ impl Writer {
         (self.window, self.place, self.write_pos) = (there, place, start);
         self.lap = place.lap(start);
         self.set_limit();
+    }
+
+    /// Whether the reader has released anything since it was last asked.
+    pub(crate) fn reader_has_moved(&self) -> bool {
+        self.read_pos.load() != self.read_copy
     }
 
     /// Asks where the reader is.
