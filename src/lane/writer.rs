@@ -114,7 +114,13 @@ impl Writer {
         let lane = &memory.lane;
         let (ring, _) = Writer::resume(memory)?;
         let reserved = lane.own(layout::lane::RESERVED);
-        Growth::adopt(Arc::clone(lane), memory.table(), reserved, ring.read_copy(), ring.write_pos());
+        let (read, write) = (ring.read_copy(), ring.write_pos());
+        let mut growth = Growth::adopt(Arc::clone(lane), memory.table(), reserved, read, write);
+        if let Some(slot) = ring.segment() {
+            // The room behind the last record is of no use to anybody but a sender, and the next one can take its own.
+            growth.left(slot, write + 8);
+            growth.trim(read);
+        }
         Ok(())
     }
 
