@@ -263,8 +263,8 @@ pub const RING: usize = 4096;
 /// Positions stay below this: one that does not is a lie, and with all that do the sums of this format cannot overflow.
 pub const POSITION_LIMIT: u64 = u64::MAX - (1 << 32);
 
-/// Entries that a lane's segment table has room for.
-pub const SEGMENT_SLOTS: u32 = 64;
+/// Entries that a lane's segment table has room for. (A model has few, because each is loaded at every look.)
+pub const SEGMENT_SLOTS: u32 = if cfg!(laneway_loom) { 2 } else { 64 };
 
 /// Segments start at multiples of this in their file and in their lengths, bytes.
 pub const GRANULE: u64 = if cfg!(laneway_loom) { 64 } else { 4096 };

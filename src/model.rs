@@ -7,13 +7,16 @@
 
 use crate::bell::Sleeper;
 use crate::error::Fault;
-use crate::lane::{self, Lapped, Memory, View};
-use crate::layout::{self, FenceMode};
+use crate::lane::{self, Lapped, Marks, Memory, View};
+use crate::layout::{self, FenceMode, Limits};
+use crate::record::Record;
 use crate::region::{Own, Region};
-use crate::ring::{self, Claim, Record, Refusal};
+use crate::ring::{self, Claim, Refusal};
+use crate::segments::Table;
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys::fence::Fences;
 use crate::sys::futex;
+use bytemuck::Zeroable;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,26 +30,38 @@ pub struct Queue {
     receiver: Arc<Region>,
     bell: Arc<Region>,
     capacity: u64,
+    overflow_limit: u64,
 }
 
 impl Queue {
     /// A queue that was just created, with rings of `capacity` bytes.
     pub fn new(lanes: usize, capacity: u64) -> Queue {
-        Queue::with_lanes(lanes, capacity, false)
+        Queue::with_lanes(lanes, capacity, 0, false)
+    }
+
+    /// A queue of one lane, with a ring of `capacity` bytes, that may hold `limit` bytes in segments. Its senders grow
+    /// before they wait.
+    pub fn growing(capacity: u64, limit: u64) -> Queue {
+        Queue::with_lanes(1, capacity, limit, false)
     }
 
     /// A queue of one lane at which an observer may look. A payload read too early or too late is not a race here, but
     /// wrong bytes.
     pub fn observed(capacity: u64) -> Queue {
-        Queue::with_lanes(1, capacity, true)
+        Queue::with_lanes(1, capacity, 0, true)
     }
 
-    fn with_lanes(lanes: usize, capacity: u64, observed: bool) -> Queue {
+    fn with_lanes(lanes: usize, capacity: u64, overflow_limit: u64, observed: bool) -> Queue {
         futex::boot();
         let lane = || {
             use layout::lane::*;
-            let words = [WRITE_HINT, SENT, ACCEPTED, CLOSED_AT, ATTACHES, FULL_EVENTS];
-            Region::with_ring(&words, &[SLEEPS], layout::RING, capacity, observed)
+            let words = [WRITE_HINT, SENT, ACCEPTED, CLOSED_AT, ATTACHES, FULL_EVENTS, DROPPED, RESERVED, HIGH_WATER];
+            let slots = if overflow_limit > 0 { layout::SEGMENT_SLOTS as usize } else { 0 };
+            let table = (0..slots * layout::segment::LEN).step_by(8).map(|offset| SEGMENTS + offset);
+            let words: Vec<usize> = words.into_iter().chain(table).collect();
+            // Segments begin where there is room first, so most of what they might take need not exist.
+            let behind = 2 * overflow_limit;
+            Region::with_ring(&words, &[SLEEPS, PRESSURE], capacity, behind, observed)
         };
         let in_slots = |words: &[usize]| -> Vec<usize> {
             (0..lanes).flat_map(|lane| words.iter().map(move |word| layout::slot_offset(lane, 0) + word)).collect()
@@ -62,6 +77,7 @@ impl Queue {
             receiver: Region::model(&words, &halves),
             bell: Region::model(&[layout::bell::RUNG_AT], &[layout::bell::SEQ]),
             capacity,
+            overflow_limit,
         }
     }
 
@@ -73,10 +89,17 @@ impl Queue {
             number: lane as u32,
             priority: 0,
             capacity: self.capacity,
-            max_message: layout::max_payload(self.capacity) as u32,
+            overflow_limit: self.overflow_limit,
+            marks: Marks::new(&Limits::zeroed(), self.capacity),
+            max_message: layout::max_payload(self.capacity).max(layout::max_payload_of_segment(self.overflow_limit))
+                as u32,
             outcome_slots: 0,
             fences: Fences::new(FenceMode::Symmetric),
         }
+    }
+
+    fn table(&self, lane: usize) -> Table {
+        Table::new(Arc::clone(&self.lanes[lane]), self.capacity, self.overflow_limit)
     }
 
     /// Attaches a sender. The caller holds the lane's lock.
@@ -105,9 +128,10 @@ impl Queue {
     /// A sender that is going to be killed in the middle of what it does: nothing happens but what it is told, no
     /// hint and no ring.
     pub fn doomed_sender(&self, lane: usize) -> DoomedSender {
-        let memory = self.memory(lane);
+        let (memory, table) = (self.memory(lane), self.table(lane));
         let ring = ring::Writer::resume(
-            memory.lane.window(layout::RING, self.capacity),
+            memory.lane.window(&table.ring()),
+            table,
             memory.max_message,
             0,
             memory.receiver.peer(layout::slot_offset(lane, 0) + layout::slot::READ_POS),
@@ -118,9 +142,10 @@ impl Queue {
 
     /// A receiver that is going to be killed in the middle of what it does: no ring.
     pub fn doomed_receiver(&self, lane: usize) -> DoomedReceiver {
-        let memory = self.memory(lane);
+        let (memory, table) = (self.memory(lane), self.table(lane));
         let ring = ring::Reader::resume(
-            memory.lane.window(layout::RING, self.capacity),
+            memory.lane.window(&table.ring()),
+            table,
             memory.max_message,
             memory.receiver.own(layout::slot_offset(lane, 0) + layout::slot::READ_POS),
         );
@@ -179,7 +204,7 @@ impl Sender {
 
 /// The short way and the long one, as a sender takes them.
 fn claim(lane: &mut lane::Writer, len: usize) -> Option<Claim> {
-    match lane.claim_known(len).map_or_else(|| lane.claim(len), Ok) {
+    match lane.claim_known(len).map_or_else(|| lane.claim(len, true), Ok) {
         Ok(claim) => Some(claim),
         Err(Refusal::Full) => None,
         Err(refusal) => panic!("{refusal:?}"),
@@ -195,7 +220,7 @@ pub struct DoomedSender {
 impl DoomedSender {
     /// Claims room, perhaps after a pad, and fills it.
     pub fn claim_and_fill(&mut self, payload: &[u64]) {
-        let claim = self.ring.claim(8 * payload.len()).expect("there is room");
+        let claim = self.ring.claim(8 * payload.len(), 0).expect("there is room");
         payload.iter().enumerate().for_each(|(i, word)| self.ring.fill(&claim, 8 * i, &word.to_ne_bytes()));
         self.claim = Some(claim);
     }
@@ -273,11 +298,12 @@ impl Receiver {
 fn take(lane: &lane::Reader) -> Option<(Record, Payload)> {
     let look = || lane.look().unwrap_or_else(|damage| panic!("{damage:?}"));
     let record = lane.message().or_else(look)?;
+    let from = lane.payload(&record);
     lane.take(&record);
     let mut payload = vec![0u64; record.len as usize / 8];
     // SAFETY: the vector has `len` bytes, for lengths are multiples of 8 here, and the record was found to end before
-    // the ring does.
-    unsafe { lane.window().copy_out(record.position + 8, payload.as_mut_ptr().cast(), record.len as usize) };
+    // its place does.
+    unsafe { from.copy_out(0, payload.as_mut_ptr().cast(), record.len as usize) };
     Some((record, payload))
 }
 
@@ -322,7 +348,7 @@ pub enum Seen {
 impl Observer {
     /// Copies what stands at `position`.
     pub fn look(&self, position: u64) -> Seen {
-        match self.view.copy(position) {
+        match self.view.copy(position, &mut |_, _| unreachable!("there are no segments")) {
             Ok(Some((_, bytes))) => {
                 Seen::Message(bytes.chunks(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap())).collect())
             }

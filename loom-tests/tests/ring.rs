@@ -3,7 +3,7 @@
 //! Nobody rings and nobody sleeps here: the fences of a bell would order what the ring must order itself.
 #![cfg(laneway_loom)]
 
-use laneway::layout::{CommitWord, Kind};
+use laneway::layout::{Kind, Place};
 use laneway::model::{Payload, Queue, Receiver, Sender};
 use loom::thread;
 
@@ -29,7 +29,7 @@ fn the_bytes_of_the_last_lap_are_never_a_record() {
         let queue = Queue::new(1, 64);
         let (mut sender, receiver) = (queue.sender(0), queue.receiver());
         // The first lap leaves a payload that is the word of an empty message where the second one ends.
-        let forged = CommitWord::new(Kind::Data, 0, 72, 64).0;
+        let forged = Place::ring(64).lap(72).word(Kind::Data, 0).0;
         for payload in [forged, 2, 3] {
             assert!(sender.try_send_quietly(&[payload]));
             assert_eq!(receiver.try_recv(), Some(vec![payload]));

@@ -17,4 +17,4 @@ pub(crate) use memory::{Access, Own, Payload, Peer, Region, Window};
 #[cfg(laneway_loom)]
 mod model;
 #[cfg(laneway_loom)]
-pub(crate) use model::{Own, Peer, Region, Window};
+pub(crate) use model::{Own, Payload, Peer, Region, Window};

@@ -5,22 +5,42 @@
 //! stored to the ring's atomics too, as they are in real memory: a lane without its terminators reads them as commit
 //! words. A lane with an observer has no cells: an observer copies first and asks afterwards whether the bytes held
 //! still, which is a race by design, and its loads are those of real memory.
+//!
+//! Behind the ring is room for segments. What is not reserved may not be touched, and who gives bytes back counts as
+//! writing them: whoever still has to read there is too late, or in a race.
 #![expect(unsafe_code, reason = "loom's cells hand out raw pointers")]
 #![allow(missing_docs, reason = "internal to the models")]
 
+use crate::layout::{GRANULE, Place};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire};
 use loom::cell::UnsafeCell;
-use std::ops::Deref;
-use std::sync::Arc;
+use std::cell::Cell;
+use std::io;
+use std::ops::{Deref, Range};
+// Not loom's: it must not order anything.
+use std::sync::{Arc, Mutex};
 
 pub(crate) struct Region {
     words: Vec<(usize, AtomicU64)>,
     halves: Vec<(usize, AtomicU32)>,
     /// None when an observer may look.
     cells: Option<Vec<UnsafeCell<u64>>>,
-    ring: usize,
-    capacity: u64,
+    /// Where in `words` the first of the ring is. Those behind the ring follow it.
+    first: usize,
+    ring: Range<u64>,
+    /// What became of the bytes behind the ring, a granule each.
+    granules: Mutex<Vec<Granule>>,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Granule {
+    New,
+    Reserved,
+    GivenBack,
+}
+
+/// What a segment that was given back reads as, for those who are not caught otherwise.
+const GARBAGE: u64 = 0xbad0_bad0_bad0_bad0;
 
 // SAFETY: the cells are what makes this unsafe, and loom reports every unordered access to one.
 unsafe impl Sync for Region {}
@@ -31,26 +51,80 @@ impl Region {
         Region::with_ring(words, halves, 0, 0, false)
     }
 
-    /// A region with these 64-bit and 32-bit words, and a ring of `capacity` bytes at `ring`.
+    /// A region with these 64-bit and 32-bit words, a ring of `capacity` bytes, and `behind` bytes for segments.
     pub(crate) fn with_ring(
         words: &[usize],
         halves: &[usize],
-        ring: usize,
         capacity: u64,
+        behind: u64,
         observed: bool,
     ) -> Arc<Region> {
-        let ring_words = (0..capacity as usize).step_by(8).map(|offset| ring + offset);
+        let ring = Place::ring(capacity).offset..Place::ring(capacity).offset + capacity;
+        let places = (ring.start..ring.end + behind).step_by(8).map(|offset| offset as usize);
         Arc::new(Region {
-            words: words.iter().copied().chain(ring_words).map(|offset| (offset, AtomicU64::new(0))).collect(),
+            words: words.iter().copied().chain(places).map(|offset| (offset, AtomicU64::new(0))).collect(),
             halves: halves.iter().map(|&offset| (offset, AtomicU32::new(0))).collect(),
-            cells: (!observed).then(|| (0..capacity / 8).map(|_| UnsafeCell::new(0)).collect()),
+            cells: (!observed).then(|| (0..(capacity + behind) / 8).map(|_| UnsafeCell::new(0)).collect()),
+            first: words.len(),
             ring,
-            capacity,
+            granules: Mutex::new(vec![Granule::New; (behind / GRANULE) as usize]),
         })
     }
 
     pub(crate) fn was_truncated(&self) -> bool {
         false
+    }
+
+    /// What was given back before is zero; what is new is so anyway.
+    pub(crate) fn reserve(&self, bytes: Range<u64>) -> io::Result<()> {
+        self.change(bytes, |was, words| {
+            if was == Granule::GivenBack {
+                // ORDERING(segment): relaxed: nobody may be looking.
+                words.for_each(|word| self.words[self.first + word].1.store(0, Ordering::Relaxed));
+            }
+            Granule::Reserved
+        });
+        Ok(())
+    }
+
+    pub(crate) fn give_back(&self, bytes: Range<u64>) {
+        self.change(bytes, |was, words| {
+            if was == Granule::Reserved {
+                let cells = words.filter_map(|word| self.cells.as_ref().map(|cells| &cells[word]));
+                // SAFETY: loom reports any access that is not ordered with this one.
+                cells.for_each(|cell| cell.with_mut(|cell| unsafe { *cell = GARBAGE }));
+            }
+            if was == Granule::New { was } else { Granule::GivenBack }
+        });
+    }
+
+    /// Changes the state of the granules of `bytes`, as far as the model has them. `to` gets what a granule was, and the
+    /// indices of its words, from the ring's first.
+    fn change(&self, bytes: Range<u64>, to: impl Fn(Granule, Range<usize>) -> Granule) {
+        assert!(
+            bytes.start >= self.ring.end && bytes.start.is_multiple_of(GRANULE) && bytes.end.is_multiple_of(GRANULE)
+        );
+        let of_ring = (self.ring.end - self.ring.start) as usize / 8;
+        let count = self.granules.lock().unwrap().len();
+        for granule in (bytes.start - self.ring.end) / GRANULE..(bytes.end - self.ring.end) / GRANULE {
+            let granule = granule as usize;
+            if granule < count {
+                let first = of_ring + granule * GRANULE as usize / 8;
+                let was = self.granules.lock().unwrap()[granule];
+                // Not under the lock: loom may let somebody else run.
+                let now = to(was, first..first + GRANULE as usize / 8);
+                self.granules.lock().unwrap()[granule] = now;
+            }
+        }
+    }
+
+    /// The index of the word that lies at `offset` of the file, from the ring's first. Somebody is going to touch it.
+    fn touch(&self, offset: u64) -> usize {
+        if offset >= self.ring.end {
+            let granule = self.granules.lock().unwrap()[((offset - self.ring.end) / GRANULE) as usize];
+            assert_eq!(granule, Granule::Reserved, "bytes were touched that are not reserved");
+        }
+        ((offset - self.ring.start) / 8) as usize
     }
 
     pub(crate) fn own<T: Word>(self: &Arc<Self>, offset: usize) -> Own<T> {
@@ -61,10 +135,10 @@ impl Region {
         Peer { index: T::index(self, offset), region: Arc::clone(self), word: std::marker::PhantomData }
     }
 
-    pub(crate) fn window(self: &Arc<Self>, offset: usize, capacity: u64) -> Window {
-        assert!(offset == self.ring && capacity == self.capacity);
-        let first = AtomicU64::index(self, offset);
-        Window { region: Arc::clone(self), first, capacity }
+    pub(crate) fn window(self: &Arc<Self>, place: &Place) -> Window {
+        let window = Window { region: Arc::clone(self), offset: Cell::new(0), window: Cell::new(8) };
+        window.turn_to(place);
+        window
     }
 }
 
@@ -130,31 +204,42 @@ impl Peer<AtomicU32> {
 
 pub(crate) struct Window {
     region: Arc<Region>,
-    first: usize,
-    capacity: u64,
+    offset: Cell<u64>,
+    window: Cell<u64>,
 }
 
 impl Window {
+    pub(crate) fn turn_to(&self, place: &Place) {
+        assert!(place.window.is_power_of_two() && place.offset >= self.region.ring.start);
+        self.offset.set(place.offset);
+        self.window.set(place.window);
+    }
+
+    pub(crate) fn another(&self, place: &Place) -> Window {
+        self.region.window(place)
+    }
+
     fn index(&self, position: u64) -> usize {
-        (position & (self.capacity - 8)) as usize / 8
+        self.region.touch(self.offset.get() + (position & (self.window.get() - 8)))
     }
 
-    pub(crate) fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    pub(crate) fn until_end(&self, position: u64) -> u64 {
-        self.capacity - (position & (self.capacity - 1))
+    fn until_end(&self, position: u64) -> u64 {
+        self.window.get() - (position & (self.window.get() - 1))
     }
 
     pub(crate) fn word(&self, position: u64) -> &AtomicU64 {
-        &self.region.words[self.first + self.index(position)].1
+        &self.region.words[self.region.first + self.index(position)].1
     }
 
     /// Where the byte at `position` lies; counts as a write of its word, for that is what it is asked for.
     pub(crate) fn at(&self, position: u64) -> *mut u8 {
         let cells = self.region.cells.as_ref().expect("an observed ring has no bytes to point at");
         cells[self.index(position)].with_mut(|cell| cell.cast())
+    }
+
+    pub(crate) fn payload(&self, position: u64) -> Payload {
+        let offset = self.offset.get() + (position & (self.window.get() - 8));
+        Payload { region: Arc::clone(&self.region), offset, room: self.until_end(position) }
     }
 
     pub(crate) fn prefetch_for_write(&self, _position: u64) {}
@@ -176,18 +261,27 @@ impl Window {
             }
         }
     }
+}
 
+pub(crate) struct Payload {
+    region: Arc<Region>,
+    offset: u64,
+    /// Bytes to the end of the window.
+    room: u64,
+}
+
+impl Payload {
     /// # Safety
-    /// `to` is valid for writing `len` bytes, and `len` is at most `until_end(position)`.
-    pub(crate) unsafe fn copy_out(&self, position: u64, to: *mut u8, len: usize) {
-        assert!(len as u64 <= self.until_end(position));
+    /// `to` is valid for writing `len` bytes, and the payload is at least `at + len` long.
+    pub(crate) unsafe fn copy_out(self, at: usize, to: *mut u8, len: usize) {
+        assert!(at.is_multiple_of(8) && (at + len) as u64 <= self.room);
         for i in 0..len.div_ceil(8) {
-            let at = position + 8 * i as u64;
+            let index = self.region.touch(self.offset + (at + 8 * i) as u64);
             let word = match &self.region.cells {
                 // SAFETY: loom reports any access that is not ordered with this one.
-                Some(cells) => cells[self.index(at)].with(|cell| unsafe { *cell }),
+                Some(cells) => cells[index].with(|cell| unsafe { *cell }),
                 // ORDERING(lapped): relaxed, as in real memory; the fence after the copy is what counts.
-                None => self.word(at).load(Ordering::Relaxed),
+                None => self.region.words[self.region.first + index].1.load(Ordering::Relaxed),
             };
             let word = word.to_ne_bytes();
             let part = (len - 8 * i).min(8);
