@@ -7,6 +7,7 @@
 
 use crate::bell::Sleeper;
 use crate::error::Fault;
+use crate::growth::Growth;
 use crate::lane::{self, Lapped, Marks, Memory, View};
 use crate::layout::{self, FenceMode, Limits};
 use crate::record::Record;
@@ -137,7 +138,7 @@ impl Queue {
             memory.receiver.peer(layout::slot_offset(lane, 0) + layout::slot::READ_POS),
             memory.lane.own(layout::lane::ACCEPTED),
         );
-        DoomedSender { ring: ring.expect("the lane is sound").0, claim: None }
+        DoomedSender { ring: ring.expect("the lane is sound").0, claim: None, table: self.table(lane), memory }
     }
 
     /// A receiver that is going to be killed in the middle of what it does: no ring.
@@ -186,6 +187,11 @@ impl Sender {
         self.lane.ring();
     }
 
+    /// Gives back what the receiver has passed, and rings.
+    pub fn trim(&mut self) {
+        self.lane.trim();
+    }
+
     /// Says that nothing more will come, and rings.
     pub fn close(&mut self) {
         self.lane.close();
@@ -215,6 +221,8 @@ fn claim(lane: &mut lane::Writer, len: usize) -> Option<Claim> {
 pub struct DoomedSender {
     ring: ring::Writer,
     claim: Option<Claim>,
+    table: Table,
+    memory: Memory,
 }
 
 impl DoomedSender {
@@ -228,6 +236,19 @@ impl DoomedSender {
     /// Commits what was claimed last, leaves no hint, and does not ring.
     pub fn commit(&mut self) {
         self.ring.commit(self.claim.take().expect("something was claimed"));
+    }
+
+    /// Does everything that comes before a jump to a new segment with room for `need` bytes.
+    pub fn prepare_jump(&mut self, need: u64) {
+        let (read, write) = (self.ring.read_copy(), self.ring.write_pos());
+        let lane = &self.memory.lane;
+        let reserved = lane.own(layout::lane::RESERVED);
+        let mut growth = Growth::adopt(Arc::clone(lane), self.table.clone(), reserved, read, write);
+        let entry = growth.take(need, write, read).expect("the lane may grow");
+        if let Some(slot) = self.ring.segment() {
+            growth.left(slot, write + 8);
+        }
+        self.table.fill(&entry);
     }
 }
 
