@@ -1,7 +1,7 @@
 //! A lock-free shared-memory queue between the processes of one Linux host.
 //!
 #![cfg_attr(not(laneway_loom), doc = include_str!("../README.md"))]
-#![cfg_attr(laneway_loom, allow(dead_code, reason = "the models take only what they are about"))]
+#![cfg_attr(laneway_loom, allow(dead_code, unused_imports, reason = "the models take only what they are about"))]
 
 #[cfg(not(all(target_os = "linux", target_endian = "little", target_has_atomic = "64")))]
 compile_error!("laneway runs on little-endian Linux with 64-bit atomics");

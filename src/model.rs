@@ -100,7 +100,7 @@ impl Queue {
     }
 
     fn table(&self, lane: usize) -> Table {
-        Table::new(Arc::clone(&self.lanes[lane]), self.capacity, self.overflow_limit)
+        Table::new(&self.lanes[lane], self.capacity, self.overflow_limit)
     }
 
     /// Attaches a sender. The caller holds the lane's lock.
@@ -238,12 +238,16 @@ impl DoomedSender {
         self.ring.commit(self.claim.take().expect("something was claimed"));
     }
 
+    fn memory_table(&self) -> Table {
+        Table::new(&self.memory.lane, self.memory.capacity, self.memory.overflow_limit)
+    }
+
     /// Does everything that comes before a jump to a new segment with room for `need` bytes.
     pub fn prepare_jump(&mut self, need: u64) {
         let (read, write) = (self.ring.read_copy(), self.ring.write_pos());
         let lane = &self.memory.lane;
         let reserved = lane.own(layout::lane::RESERVED);
-        let mut growth = Growth::adopt(Arc::clone(lane), self.table.clone(), reserved, read, write);
+        let mut growth = Growth::adopt(Arc::clone(lane), self.memory_table(), reserved, read, write);
         let entry = growth.take(need, write, read).expect("the lane may grow");
         if let Some(slot) = self.ring.segment() {
             growth.left(slot, write + 8);

@@ -210,7 +210,7 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn turn_to(&self, place: &Place) {
-        assert!(place.window.is_power_of_two() && place.offset >= self.region.ring.start);
+        assert!(place.window.is_power_of_two());
         self.offset.set(place.offset);
         self.window.set(place.window);
     }
@@ -228,7 +228,12 @@ impl Window {
     }
 
     pub(crate) fn word(&self, position: u64) -> &AtomicU64 {
-        &self.region.words[self.region.first + self.index(position)].1
+        let offset = self.offset.get() + (position & (self.window.get() - 8));
+        match offset < self.region.ring.start {
+            // A word of the segment table.
+            true => AtomicU64::get(&self.region, AtomicU64::index(&self.region, offset as usize)),
+            false => &self.region.words[self.region.first + self.region.touch(offset)].1,
+        }
     }
 
     /// Where the byte at `position` lies; counts as a write of its word, for that is what it is asked for.
