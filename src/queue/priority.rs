@@ -8,8 +8,7 @@ use std::str::FromStr;
 /// Mail of one sender comes in order; mail that is more urgent overtakes what other senders sent before:
 ///
 /// - **Urgent** mail is delivered by the very next `recv`, whatever else waits. (The receiver looks at up to eight urgent
-///   lanes that have long been idle each time, besides all that have not; where there are more, some `recv`s later. A
-///   lane that is new to it is found when the turn of another ends, after 16 KiB.)
+///   lanes that have long been idle each time, besides all that have not; where there are more, some `recv`s later.)
 /// - While **Urgent** and **Normal** never run dry, **Low** gets at least a 16th of what they get, in bytes, one message
 ///   at a time; so does Normal of what Urgent gets. It counts from the first 16 KiB for which there was something that
 ///   could have been delivered instead.

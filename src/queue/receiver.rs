@@ -166,6 +166,7 @@ impl Receiver {
     /// directory was deleted by other means, only [`recv`](Self::recv) and [`drain`](Self::drain) notice.
     #[inline(always)]
     pub fn try_recv(&self) -> Result<Message<'_>, TryRecvError> {
+        self.yield_to_new_lanes();
         if let Some(message) = self.take_here() {
             return Ok(message);
         }
@@ -271,6 +272,7 @@ impl Receiver {
     #[inline(always)]
     fn recv_until(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
         let mut looks = 0;
+        self.yield_to_new_lanes();
         loop {
             if let Some(message) = self.take_here() {
                 return Ok(message);
@@ -284,6 +286,15 @@ impl Receiver {
                     }
                 }
             }
+        }
+    }
+
+    /// Ends the turn when a sender has attached, because it may be urgent. Asked once for each message, and not where it is
+    /// taken: whoever changes that word all the time costs the receiver time, but no message.
+    #[inline(always)]
+    fn yield_to_new_lanes(&self) {
+        if self.lanes_epoch.load() != self.seen_epoch.get() {
+            self.turn.set(0);
         }
     }
 
