@@ -72,6 +72,12 @@ pub(crate) struct Create {
     /// The longest message; at most, and by default, what fits in a ring or in all of the overflow
     #[arg(long, value_name = "BYTES", value_parser = crate::units::parse_bytes)]
     pub(crate) max_message: Option<u64>,
+    /// The most messages a second that each sender may send; by default as many as it can
+    #[arg(long, value_name = "N")]
+    pub(crate) messages_per_second: Option<u32>,
+    /// The most bytes of payload a second that each sender may send; by default as many as it can
+    #[arg(long, value_name = "BYTES", value_parser = crate::units::parse_bytes)]
+    pub(crate) bytes_per_second: Option<u64>,
     /// Share it with the users of this group, by number: they may send and observe, you receive
     #[arg(long, value_name = "GID")]
     pub(crate) group: Option<u32>,

@@ -3,7 +3,7 @@
 use crate::args::Create;
 use crate::{output, place};
 use anyhow::Result;
-use laneway::Queue;
+use laneway::{Queue, RateLimit};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -21,6 +21,15 @@ pub(crate) fn run(args: Create, json: bool) -> Result<ExitCode> {
     }
     if let (Some(low), Some(high)) = (args.low_water, args.high_water) {
         options = options.water_marks(low, high);
+    }
+    let rate = match (args.messages_per_second, args.bytes_per_second) {
+        (None, None) => None,
+        (Some(messages), None) => Some(RateLimit::messages(messages)),
+        (None, Some(bytes)) => Some(RateLimit::bytes(bytes)),
+        (Some(messages), Some(bytes)) => Some(RateLimit::messages(messages).and_bytes(bytes)),
+    };
+    if let Some(rate) = rate {
+        options = options.rate_limit(rate);
     }
     if let Some(bytes) = args.max_message {
         options = options.max_message(bytes);

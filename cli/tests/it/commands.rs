@@ -233,3 +233,30 @@ fn wrong_words_end_with_2() {
     assert_eq!(root.run(["--help"]).code, Some(0));
     assert_eq!(root.run(["--version"]).ok(), format!("laneway {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn a_queue_s_limits_hold_for_what_is_sent_and_are_seen_in_stat() {
+    let root = Root::new();
+    root.run(["create", "q", "--messages-per-second", "3", "--capacity", "4K", "--overflow", "16K"]).ok();
+    root.run(["create", "bad", "--bytes-per-second", "0"]).refused(&["bad", "bytes per second"]);
+    let refused = root.run_with(["send", "q"], &b"x\n".repeat(10));
+    refused.refused(&["message 4", "rate limit", "3 sent"]);
+    assert_eq!(root.run(["drain", "q"]).ok(), "x\n".repeat(3));
+
+    root.run(["create", "free", "--capacity", "4K", "--overflow", "16K", "--low-water", "1K", "--high-water", "2K"])
+        .ok();
+    let text = "y".repeat(5000);
+    root.run(["send", "free", &text, &text]).ok();
+    let stat = &root.run(["stat", "free", "--json"]).json()[0];
+    assert_eq!((&stat["pressure"], &stat["dropped"]), (&json!("high"), &json!(0)));
+    let number = |key: &str| stat[key].as_u64().expect("a number");
+    assert!(number("segment_bytes") >= 10_000 && number("depth_bytes") >= number("segment_bytes"));
+    assert!(number("reserved_bytes") > 20_000 && number("limit_bytes") >= number("reserved_bytes"));
+    assert!(root.run(["stat", "free"]).ok().contains("pressure  high"));
+    root.run(["send", "free", &text, &text, "--on-full", "grow-then-drop"]).refused(&["dropped"]);
+    root.run(["drain", "free"]).ok();
+    assert_eq!(root.run(["stat", "free", "--json"]).json()[0]["pressure"], "normal");
+    root.run(["drain", "free"]).ok();
+    assert!(root.run(["trim", "free", "--json"]).json()[0]["freed_bytes"].as_u64().expect("a number") > 0);
+    assert_eq!(root.run(["trim", "free"]).ok(), "0 B given back\n");
+}
