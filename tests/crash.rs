@@ -4,18 +4,13 @@
 //! stays released, and new messages pass. Real SIGKILLs of senders and receivers in full flight confirm the shortcut.
 //! Single steps follow the order of the program, so this cannot see what a processor or compiler reorders; the loom
 //! models do. A system call is one step.
-#![expect(unsafe_code, reason = "ptrace, and mappings of files that another process writes")]
 
 mod support;
 
-use laneway::{Cause, Queue, RecvError, TryRecvError, Wait, layout};
-use memmap2::Mmap;
-use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use support::{LONG, Part, Peer, Rng, Role, check, length, payload, peek, scratch, small_queue};
+use laneway::{Cause, Queue, TryRecvError, layout};
+use std::path::Path;
+use support::step::{Snapshot, Watch, progress_file, restore, stepped};
+use support::{LONG, Role, check, flight, length, payload, peek, scratch, small_queue};
 use tempfile::TempDir;
 
 /// Messages that a victim sends or receives while it is stepped through.
@@ -93,40 +88,9 @@ fn child() {
             queue.destroy().unwrap();
             stop.reached();
         }
-        "flood" => flood(&part),
-        "consume" => consume(&part),
+        "flood" => flight::flood(&part),
+        "consume" => flight::consume(&part),
         other => panic!("{other}"),
-    }
-}
-
-/// Where a victim's parent begins to step, and ends.
-struct Stepped {
-    progress: File,
-}
-
-fn stepped(part: &Part) -> Stepped {
-    let progress = File::options().write(true).open(progress_file(&part.queue)).unwrap();
-    // SAFETY: TRACEME takes no arguments; raise sends a signal to this thread, which its tracer sees first.
-    unsafe {
-        if libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) == -1 {
-            part.say(&std::io::Error::last_os_error().to_string());
-            libc::_exit(0);
-        }
-        part.say(&libc::gettid().to_string());
-        libc::raise(libc::SIGSTOP);
-    }
-    Stepped { progress }
-}
-
-impl Stepped {
-    /// What the victim has been promised: messages whose send has returned, or which it is about to release.
-    fn progress(&self, count: u64) {
-        self.progress.write_all_at(&count.to_ne_bytes(), 0).unwrap();
-    }
-
-    fn reached(self) {
-        // SAFETY: as above.
-        unsafe { libc::raise(libc::SIGSTOP) };
     }
 }
 
@@ -136,140 +100,16 @@ fn message(sender: u64, i: u64) -> Vec<u8> {
     payload(sender, i, len)
 }
 
-fn progress_file(queue: &Path) -> PathBuf {
-    queue.with_extension("progress")
-}
-
-/// The files of a queue as a killed process would leave them.
-type Snapshot = BTreeMap<String, Vec<u8>>;
-
-/// The mapped files of a queue, to be compared after every step without a system call.
-struct Watched {
-    dir: PathBuf,
-    maps: BTreeMap<String, Mmap>,
-    /// The lock files, which hold a byte at most; read when the directory is listed.
-    locks: Snapshot,
-    last: Snapshot,
-}
-
-impl Watched {
-    fn new(dir: &Path) -> Watched {
-        let mut watched =
-            Watched { dir: dir.to_owned(), maps: BTreeMap::new(), locks: Snapshot::new(), last: Snapshot::new() };
-        watched.list();
-        watched
-    }
-
-    fn names(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    fn list(&mut self) {
-        let (locks, names): (Vec<String>, Vec<String>) =
-            self.names().into_iter().partition(|name| name.ends_with(".lock"));
-        let read = |name: String| Some((name.clone(), std::fs::read(self.dir.join(name)).ok()?));
-        self.locks = locks.into_iter().filter_map(read).collect();
-        self.maps.retain(|name, _| names.contains(name));
-        // A file has its length before it has its name, or within one system call.
-        for name in names.into_iter().filter(|name| !self.maps.contains_key(name)).collect::<Vec<_>>() {
-            let Ok(file) = File::open(self.dir.join(&name)) else { continue };
-            if file.metadata().unwrap().len() > 0 {
-                // SAFETY: the bytes are only read while the process that writes them is stopped.
-                let map = unsafe { Mmap::map(&file) }.unwrap();
-                self.maps.insert(name, map);
-            }
-        }
-    }
-
-    /// A copy of the files if they differ from the last one.
-    fn changed(&mut self) -> Option<&Snapshot> {
-        let is_last = |name: &String, bytes: &[u8]| self.last.get(name).is_some_and(|last| last[..] == *bytes);
-        let same = self.maps.len() + self.locks.len() == self.last.len()
-            && self.maps.iter().all(|(name, map)| is_last(name, map))
-            && self.locks.iter().all(|(name, bytes)| is_last(name, bytes));
-        if same {
-            return None;
-        }
-        self.last = self.maps.iter().map(|(name, map)| (name.clone(), map.to_vec())).collect();
-        self.last.extend(self.locks.clone());
-        Some(&self.last)
-    }
-}
-
-/// Single-steps a victim through its part, and shows what is there after each step that changed something, with the
-/// victim's progress. False, with a reason, when the kernel does not let us.
-fn step(role: &str, queue: &Path, relist: bool, mut visit: impl FnMut(&Snapshot, u64)) -> bool {
-    let progress = progress_file(queue);
-    std::fs::write(&progress, [0; 8]).unwrap();
-    // SAFETY: as in `Watched`.
-    let progress = unsafe { Mmap::map(&File::open(&progress).unwrap()) }.unwrap();
-    let mut victim = Role::new(role, queue).start();
-    let said = victim.hear().unwrap();
-    let Ok(thread) = said.parse() else {
-        eprintln!("skipped: this host does not let a parent trace its child: {said}");
-        return false;
-    };
-    let _victim = Traced { victim, thread };
-    assert_eq!(stopped_by(thread), Some(libc::SIGSTOP));
-    let mut watched = Watched::new(queue);
-    let mut steps = 0u64;
-    loop {
-        if relist {
-            watched.list();
-        }
-        if let Some(snapshot) = watched.changed() {
-            visit(snapshot, u64::from_ne_bytes(progress[..8].try_into().unwrap()));
-        }
-        // SAFETY: the victim is our traced child, and it is stopped.
-        let answer = unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, thread, 0, 0) };
-        assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
-        steps += 1;
-        assert!(steps < 20_000_000, "the victim does not come to an end");
-        match stopped_by(thread) {
-            Some(libc::SIGTRAP) => {}
-            Some(libc::SIGSTOP) => break,
-            other => panic!("the victim ended early: {other:?}"),
-        }
-    }
-    if relist {
-        watched.list();
-    }
-    if let Some(snapshot) = watched.changed() {
-        visit(snapshot, u64::from_ne_bytes(progress[..8].try_into().unwrap()));
-    }
-    true
-}
-
-/// A victim whose end its tracer must see before its parent can.
-struct Traced {
-    victim: Peer,
-    thread: i32,
-}
-
-impl Drop for Traced {
-    fn drop(&mut self) {
-        self.victim.signal(libc::SIGKILL);
-        while stopped_by(self.thread).is_some() {}
-    }
-}
-
-/// Waits for a traced thread: the signal that stopped it, or none when it is gone.
-fn stopped_by(thread: i32) -> Option<i32> {
-    let mut status = 0;
-    // SAFETY: waitpid writes to `status`.
-    let found = unsafe { libc::waitpid(thread, &raw mut status, libc::__WALL) };
-    (found == thread && libc::WIFSTOPPED(status)).then(|| libc::WSTOPSIG(status))
+/// Single-steps the victim `role`, as [`Watch::step`] does, through a queue whose lanes do not grow.
+fn step(role: &str, queue: &Path, relist: bool, visit: impl FnMut(&Snapshot, u64)) -> bool {
+    Watch::new(queue).relisting(relist).step(Role::new(role, queue), visit)
 }
 
 /// Both sides attach to a copy, one after the other in both orders. Gives what the copy delivers of the old messages.
 fn recover(scratch: &TempDir, snapshot: &Snapshot) -> Vec<Vec<u8>> {
     let orders = [true, false].map(|receiver_first| {
         let path = scratch.path().join("copy");
-        DirBuilder::new().mode(0o700).create(&path).unwrap();
-        for (name, bytes) in snapshot {
-            std::fs::write(path.join(name), bytes).unwrap();
-        }
+        restore(snapshot, &path);
         let queue = Queue::open(&path).unwrap();
         let early = receiver_first.then(|| queue.receiver().unwrap());
         // All the lanes that there are, so that the one of the victim is among them.
@@ -405,125 +245,16 @@ fn a_queue_is_born_and_removed_whole_wherever_its_maker_is_killed() {
     assert!(gone);
 }
 
-/// Sends as fast as it can, and says in a file how far it got.
-fn flood(part: &Part) {
-    let mut sender = part.open().sender().unwrap();
-    let promised = File::options().write(true).open(progress_file(&part.queue)).unwrap();
-    let round = part.number("ROUND");
-    for i in 0.. {
-        sender.send(&payload(round, i, length(round, i, 700))).unwrap();
-        // Not after each: that would spend nearly all of its time, and so its deaths, in the kernel.
-        if i % 16 == 0 {
-            promised.write_all_at(&(i + 1).to_ne_bytes(), 0).unwrap();
-        }
-    }
-}
-
 #[test]
 fn a_sender_killed_in_full_flight_leaves_an_exact_prefix_and_the_next_one_goes_on() {
     let dir = scratch();
-    let queue = small_queue(&dir, 1);
-    let receiver = queue.receiver().unwrap();
-    let mut rng = Rng(42);
-    for round in 0..200 {
-        std::fs::write(progress_file(queue.path()), [0; 8]).unwrap();
-        let mut victim = Role::new("flood", queue.path()).with("ROUND", round).start();
-        let after = rng.below(400);
-        let mut next = 0;
-        let mut take = |message: laneway::Message<'_>| {
-            assert_eq!(check(&message.to_vec()), (round, next));
-            assert_eq!(message.len(), length(round, next, 700), "message {next} of round {round}");
-            next += 1;
-        };
-        for _ in 0..after {
-            take(receiver.recv_timeout(LONG).unwrap());
-        }
-        for _ in 0..rng.below(2_000) {
-            std::hint::spin_loop();
-        }
-        victim.kill();
-        let promised = peek(progress_file(queue.path()), 0);
-        receiver.drain().unwrap().for_each(&mut take);
-        assert!(next >= promised, "{promised} were promised, {next} came");
-    }
-    let lanes = queue.observe().unwrap().lanes().unwrap();
-    assert_eq!((lanes.len(), lanes[0].sender_alive, lanes[0].damage), (1, false, None));
-}
-
-/// Receives, and writes down what it has seen before it releases it.
-fn consume(part: &Part) {
-    let receiver = part.open().receiver().unwrap();
-    receiver.set_wait(Wait::Park);
-    let log = File::options().append(true).open(progress_file(&part.queue)).unwrap();
-    loop {
-        match receiver.recv() {
-            Ok(message) => {
-                let (sender, number) = check(&message.to_vec());
-                let mut line = [0; 16];
-                line[..8].copy_from_slice(&sender.to_ne_bytes());
-                line[8..].copy_from_slice(&number.to_ne_bytes());
-                std::io::Write::write_all(&mut &log, &line).unwrap();
-            }
-            Err(RecvError::Closed) => break,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    part.say("closed");
+    flight::senders_are_killed(&small_queue(&dir, 1), 700, 200, 400);
 }
 
 #[test]
 fn receivers_killed_in_full_flight_have_every_message_handled_in_order_and_few_twice() {
-    const EACH: u64 = 6_000;
-    const KILLS: u64 = 60;
     let dir = scratch();
-    let queue = small_queue(&dir, 2);
-    let log = progress_file(queue.path());
-    std::fs::write(&log, []).unwrap();
-    let sent = AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        for number in 0..2 {
-            let (queue, sent) = (&queue, &sent);
-            scope.spawn(move || {
-                let mut sender = queue.sender().unwrap();
-                for i in 0..EACH {
-                    sender.send_timeout(&payload(number, i, length(number, i, 300)), LONG).unwrap();
-                    sent.fetch_add(1, Ordering::Relaxed);
-                }
-                sender.close();
-            });
-        }
-        let mut rng = Rng(7);
-        let handled = || std::fs::metadata(&log).unwrap().len() / 16;
-        for _ in 0..KILLS {
-            let mut victim = Role::new("consume", queue.path()).start();
-            let until = (handled() + 1 + rng.below(2 * EACH / KILLS)).min(2 * EACH);
-            let started = std::time::Instant::now();
-            while handled() < until {
-                assert!(started.elapsed() < LONG, "{} of {until} messages handled", handled());
-                std::thread::yield_now();
-            }
-            victim.kill();
-        }
-        let mut last = Role::new("consume", queue.path()).start();
-        last.expect("closed");
-        assert!(last.succeeded());
-    });
-    assert_eq!(sent.into_inner(), 2 * EACH);
-    let log = std::fs::read(log).unwrap();
-    let (mut next, mut twice) = ([0; 2], 0);
-    for line in log.chunks(16) {
-        let word = |at: usize| u64::from_ne_bytes(line[at..at + 8].try_into().unwrap());
-        let (sender, number) = (word(0) as usize, word(8));
-        if number + 1 == next[sender] {
-            // Seen by one that was killed before it released it, and by the next one.
-            twice += 1;
-        } else {
-            assert_eq!(number, next[sender], "sender {sender}");
-            next[sender] += 1;
-        }
-    }
-    assert_eq!(next, [EACH; 2]);
-    assert!(twice <= KILLS, "{twice} were handled twice");
+    flight::receivers_are_killed(&small_queue(&dir, 2), 300, 6_000, 60);
 }
 
 #[test]

@@ -4,7 +4,10 @@
 //! A child is a test named `child`, ignored in an ordinary run, that a parent starts by [`Role::start`] and that asks
 //! [`role`] what it is to do. The two talk in lines.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-#![expect(unsafe_code, reason = "signals")]
+#![expect(unsafe_code, reason = "signals, ptrace, and mappings of files that another process writes")]
+
+pub(crate) mod flight;
+pub(crate) mod step;
 
 use laneway::{Queue, layout};
 use std::fs::{File, OpenOptions};
@@ -111,6 +114,15 @@ impl Role {
 
     pub(crate) fn command(&mut self) -> &mut Command {
         &mut self.command
+    }
+
+    /// The child is to be run by another program, which gets these arguments before the child's own.
+    pub(crate) fn run_by(mut self, program: &str, args: &[&str]) -> Role {
+        let mut command = Command::new(program);
+        command.args(args).arg(self.command.get_program()).args(self.command.get_args());
+        command.envs(self.command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        self.command = command;
+        self
     }
 
     pub(crate) fn start(self) -> Peer {
