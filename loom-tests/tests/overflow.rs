@@ -8,7 +8,7 @@ use laneway::model::{Payload, Queue, Receiver, Sender};
 use loom::thread;
 use loom_tests::check_within;
 
-/// Preemptions: without a bound most of these take many minutes.
+/// Preemptions: with one more some of these take minutes.
 const PREEMPTIONS: usize = 3;
 
 /// A lane with a ring and room for two segments, in which these messages were sent, and its two ends.
