@@ -34,13 +34,15 @@ enum Act {
     /// Takes as many from a drain.
     Drain(usize),
     Leave,
+    /// Sends a ring's worth and receives it, so many times.
+    Through(usize),
     Ask,
     Trim,
     Close,
     Detach,
     TrimQueue,
 }
-use Act::{Abort, Ask, Attach, Close, Detach, Drain, Hold, Leave, Listen, Receive, Send, Trim, TrimQueue};
+use Act::{Abort, Ask, Attach, Close, Detach, Drain, Hold, Leave, Listen, Receive, Send, Through, Trim, TrimQueue};
 
 /// What is done before the steps begin, and then step by step.
 struct Script {
@@ -75,27 +77,8 @@ const SCRIPTS: &[Script] = &[
         name: "fall",
         orphan: false,
         // As much as the segments hold must go through the ring before they are given back: 28 KiB.
-        before: &[
-            Attach,
-            Listen,
-            Send(40, 500),
-            Receive(40),
-            Send(4, 900),
-            Receive(4),
-            Send(4, 900),
-            Receive(4),
-            Send(4, 900),
-            Receive(4),
-            Send(4, 900),
-            Receive(4),
-            Send(4, 900),
-            Receive(4),
-            Send(4, 900),
-            Receive(4),
-            Send(4, 900),
-            Receive(4),
-        ],
-        stepped: &[Send(4, 900), Receive(4), Ask, Send(4, 900), Receive(4), Ask, Send(1, 200)],
+        before: &[Attach, Listen, Send(40, 500), Receive(40), Through(7)],
+        stepped: &[Through(1), Ask, Through(1), Ask, Send(1, 200)],
     },
     Script {
         name: "trim",
@@ -168,6 +151,7 @@ impl Script {
     fn messages(&self) -> Vec<Vec<u8>> {
         let lens = self.before.iter().chain(self.stepped).flat_map(|act| match *act {
             Send(count, len) => vec![len; count],
+            Through(times) => vec![900; 4 * times],
             _ => Vec::new(),
         });
         (0..).zip(lens).map(|(number, len)| payload(1, number, len)).collect()
@@ -258,6 +242,7 @@ impl<'a> Stage<'a> {
                 }
             }
             Leave => self.receiver = None,
+            Through(times) => (0..times).for_each(|_| self.act(&[Send(4, 900), Receive(4)])),
             Ask => drop(self.sender.as_mut().unwrap().pressure().unwrap()),
             Trim => self.sender.as_mut().unwrap().trim(),
             Close => self.sender.take().unwrap().close(),
