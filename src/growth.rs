@@ -120,7 +120,7 @@ impl Growth {
     }
 
     /// A segment was left at `end`.
-    pub(crate) fn left(&mut self, slot: u32, end: u64) {
+    pub(crate) fn leave(&mut self, slot: u32, end: u64) {
         self.table.trim(slot, end);
         if let Some(held) = self.held.iter_mut().find(|held| held.entry.slot == slot) {
             held.entry.end = end;
@@ -181,15 +181,14 @@ impl Growth {
 
     /// Reserves a new segment of at least `need` bytes, and says which one it is.
     fn make(&mut self, need: u64, read: u64) -> Result<u32, Short> {
-        let limit = self.table.limit();
-        if limit - self.reserved() < need || self.free_slot().is_none() {
+        if self.left() < need || self.free_slot().is_none() {
             // What the reader has passed is too short for anything: room for something longer.
             self.give_back(read);
         }
-        if limit - self.reserved() < need {
+        if self.left() < need {
             self.give_back_parts(read);
         }
-        let left = limit - self.reserved();
+        let left = self.left();
         let slot = self.free_slot().filter(|_| need <= left).ok_or(Short::Limit)?;
         let mut len = self.next_len.next_multiple_of(GRANULE).clamp(need, left);
         loop {
@@ -200,8 +199,13 @@ impl Growth {
                 Err(short) => return Err(short),
             }
         }
-        self.next_len = (2 * len).min(limit);
+        self.next_len = 2 * len;
         Ok(slot)
+    }
+
+    /// Bytes that may still be reserved. A table that was taken over may claim more than there may be.
+    fn left(&self) -> u64 {
+        self.table.limit().saturating_sub(self.reserved())
     }
 
     fn free_slot(&self) -> Option<u32> {

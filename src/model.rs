@@ -250,7 +250,7 @@ impl DoomedSender {
         let mut growth = Growth::adopt(Arc::clone(lane), self.memory_table(), reserved, read, write);
         let entry = growth.take(need, write, read).expect("the lane may grow");
         if let Some(slot) = self.ring.segment() {
-            growth.left(slot, write + 8);
+            growth.leave(slot, write + 8);
         }
         self.table.fill(&entry);
     }

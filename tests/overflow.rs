@@ -3,9 +3,9 @@
 
 mod support;
 
-use laneway::{OnFull, Pressure, Queue, Receiver, SendError, Sender, TryRecvError, TrySendError, layout};
+use laneway::{OnFull, Pressure, Queue, Receiver, SendError, Sender, TryRecvError, TrySendError, Wait, layout};
 use std::time::Duration;
-use support::{check, payload, peek, scratch, slot};
+use support::{LONG, check, payload, peek, scratch, slot};
 use tempfile::TempDir;
 
 const RING: u64 = 4096;
@@ -209,6 +209,76 @@ fn closing_detaching_taking_over_and_trimming_give_back_what_is_not_needed() {
     assert_eq!(queue.trim().unwrap(), layout::GRANULE);
     assert_eq!(held(&queue), base);
     assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Closed, "trimming opens nothing");
+}
+
+#[test]
+fn a_receiver_that_sleeps_has_read_everything_and_the_memory_comes_back_within_a_few_messages() {
+    let dir = scratch();
+    let queue = queue(&dir, 1 << 20);
+    let mut sender = queue.sender().unwrap();
+    let base = held(&queue);
+    let sent = fill(&mut sender, 0, 1000);
+    assert!(held(&queue) > base + (900 << 10));
+    const LAST: u64 = 10;
+    // Released, and then asleep: what was woken says so before it releases.
+    let until_asleep_after = |count| {
+        let words = queue.path().join("receiver");
+        while peek(&words, slot(0) + layout::slot::RECEIVED) < count || peek(&words, layout::receiver::SLEEPS) & 1 == 0
+        {
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| {
+            let receiver = queue.receiver().unwrap();
+            receiver.set_wait(Wait::Park);
+            for number in 0..sent + LAST {
+                assert_eq!(check(&receiver.recv_timeout(LONG).unwrap().to_vec()), (1, number));
+            }
+        });
+        for number in sent..sent + LAST {
+            until_asleep_after(number);
+            if number == sent + 4 {
+                assert_eq!(held(&queue), base, "after four messages");
+            }
+            sender.send(&payload(1, number, 100)).unwrap();
+        }
+        receiver.join().unwrap();
+    });
+}
+
+#[test]
+fn messages_are_held_and_put_back_across_segments() {
+    let dir = scratch();
+    let queue = queue(&dir, 64 << 10);
+    let (mut sender, receiver) = (queue.sender().unwrap(), queue.receiver().unwrap());
+    let sent = fill(&mut sender, 0, 1500);
+    let mut held: Vec<_> = (0..sent).map(|_| receiver.try_recv().unwrap()).collect();
+    // The last of each piece first, and some of them twice.
+    held.reverse();
+    let mut again = Vec::new();
+    for (at, message) in held.into_iter().enumerate() {
+        let (_, number) = check(&message.to_vec());
+        assert_eq!(number, sent - 1 - at as u64);
+        match at % 3 {
+            0 => drop(message),
+            1 => {
+                again.push(number);
+                message.put_back();
+            }
+            _ => message.release(),
+        }
+    }
+    again.sort_unstable();
+    let (first, rest) = again.split_at(again.len() / 2);
+    for number in first {
+        assert_eq!(check(&receiver.try_recv().unwrap().to_vec()).1, *number);
+    }
+    let drained: Vec<u64> = receiver.drain().unwrap().map(|message| check(&message.to_vec()).1).collect();
+    assert_eq!(drained, rest);
+    assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Empty);
+    let more = fill(&mut sender, sent, 1500) - sent;
+    assert!(more > sent / 4 * 3, "{more} of {sent} fit: what was held twice is not free");
 }
 
 #[test]

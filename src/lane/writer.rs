@@ -28,7 +28,7 @@ pub(crate) struct Writer {
     sent: Own<AtomicU64>,
     sent_count: u64,
     closed_at: Own<AtomicU64>,
-    closed: bool,
+    ended: bool,
     full_events: Own<AtomicU64>,
     growth: Growth,
     /// As last weighed, and the same for the others.
@@ -96,7 +96,7 @@ impl Writer {
             sent_count: sent.load(Ordering::Relaxed).wrapping_add(beyond_hint),
             sent,
             closed_at: lane.own(layout::lane::CLOSED_AT),
-            closed: false,
+            ended: false,
             full_events: lane.own(layout::lane::FULL_EVENTS),
             role: memory.receiver.peer(layout::receiver::ROLE),
             receiver,
@@ -118,7 +118,7 @@ impl Writer {
         let mut growth = Growth::adopt(Arc::clone(lane), memory.table(), reserved, read, write);
         if let Some(slot) = ring.segment() {
             // The room behind the last record is of no use to anybody but a sender, and the next one can take its own.
-            growth.left(slot, write + 8);
+            growth.leave(slot, write + 8);
             growth.trim(read);
         }
         Ok(())
@@ -181,7 +181,7 @@ impl Writer {
     /// Before every jump out of a segment its entry ends here, so that entries never overlap.
     fn leave_segment(&mut self) {
         if let Some(slot) = self.ring.segment() {
-            self.growth.left(slot, self.ring.write_pos() + 8);
+            self.growth.leave(slot, self.ring.write_pos() + 8);
         }
     }
 
@@ -214,7 +214,7 @@ impl Writer {
         self.ring.set_ceiling(match self.pressure {
             _ if self.untold > 0 || self.asking == Asking::Always => 0,
             Pressure::High if self.asking == Asking::WhenHigh => 0,
-            Pressure::Normal => self.ring.read_copy() + self.memory.marks.high,
+            Pressure::Normal => self.ring.read_copy().saturating_add(self.memory.marks.high),
             Pressure::High => self.ring.write_pos() + self.ring.window().max(self.memory.capacity) / 16,
         });
     }
@@ -251,13 +251,21 @@ impl Writer {
         self.set_ceiling();
     }
 
+    /// Nothing more is claimed through this handle: gives back everything in which there is nothing to read, also the rest
+    /// of the segment that records went to. The next owner takes one of its own.
+    pub(crate) fn end(&mut self) {
+        if !self.ended {
+            self.trim();
+            self.ended = true;
+            self.leave_segment();
+            self.growth.trim(self.ring.read_copy());
+        }
+    }
+
     /// Gives back everything that the reader has passed, whatever the pressure.
     pub(crate) fn trim(&mut self) {
         if self.growth.reserved() > 0 && self.ring.refresh().is_ok() {
-            // Nothing is committed any more behind the end.
-            if !self.closed {
-                self.go_home();
-            }
+            self.go_home();
             self.growth.trim(self.ring.read_copy());
             self.weigh(self.ring.write_pos());
             self.ring();
@@ -300,13 +308,16 @@ impl Writer {
             if self.weigh_now() == Ok(Pressure::Normal) {
                 self.growth.give_back(self.ring.read_copy());
             }
+            if !self.ring.is_home() {
+                // The next one goes home.
+                self.ring.set_ceiling(0);
+            }
         }
     }
 
     /// Says that nothing more will come, after everything committed so far.
     pub(crate) fn close(&mut self) {
-        self.trim();
-        self.closed = true;
+        self.end();
         // ORDERING(close): every commit before the word that ends them.
         self.closed_at.store(self.ring.write_pos() + 1, Ordering::Release);
         self.ring();

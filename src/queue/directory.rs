@@ -284,7 +284,8 @@ impl Directory {
             _ if writable => Access::Write,
             _ => Access::Read,
         };
-        let len = self.terms.header.map_len(kind) as usize;
+        let too_long = |_| io(name, ErrorKind::OutOfMemory.into());
+        let len = usize::try_from(self.terms.header.map_len(kind)).map_err(too_long)?;
         let region = Region::map(file, len, access, guarded).map_err(|error| io(name, error))?;
         Ok((region, header))
     }

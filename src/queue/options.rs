@@ -100,7 +100,8 @@ impl Options {
     /// limit if that is more. One that does not fit in the ring needs a sender that may grow.
     ///
     /// A message does not cross the end of the ring. One longer than half of the capacity may have to wait until the
-    /// receiver has passed that end (or takes a segment), also when nothing else is in the ring; shorter ones never do.
+    /// receiver has passed that end (or takes a segment), also when nothing else is in the ring; shorter ones do so
+    /// only behind a longer one that was refused or given up.
     pub fn max_message(mut self, bytes: u64) -> Options {
         self.max_message = Some(bytes);
         self

@@ -56,7 +56,7 @@ pub(super) struct Home {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.lane.trim();
+        self.lane.end();
         // Nobody can take over the lane of a pair.
         if self.home.is_none() {
             self.lane.close();

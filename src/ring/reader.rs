@@ -112,8 +112,14 @@ impl Reader {
 
     /// Touches the last word of a record.
     pub(crate) fn touch_end(&self, record: &Record) {
-        // ORDERING(publish): relaxed; the word is touched, not believed.
-        self.window.word(record.next - 8).load(Ordering::Relaxed);
+        let last = record.next - 8;
+        if record.position == self.at.get() {
+            // ORDERING(publish): relaxed; the word is touched, not believed.
+            self.window.word(last).load(Ordering::Relaxed);
+        } else if let Ok(window) = self.window_on(record.position) {
+            // ORDERING(publish): as above.
+            window.word(last).load(Ordering::Relaxed);
+        }
     }
 
     /// Everything below has been released.
