@@ -163,10 +163,10 @@ fn an_entry_that_could_not_have_been_made_retires_the_lane_at_the_jump_to_it() {
     let lies = [
         ("before the ring", Entry { file: window, ..honest }),
         ("in the ring", Entry { file: layout::RING as u64 | window, ..honest }),
-        ("behind the area", Entry { file: area + 4 * LIMIT | window, ..honest }),
+        ("behind the area", Entry { file: (area + 4 * LIMIT) | window, ..honest }),
         (
             "across the area's end",
-            Entry { file: area + 4 * LIMIT - GRANULE | 13, start: 8192, end: 16384, from: honest.from },
+            Entry { file: (area + 4 * LIMIT - GRANULE) | 13, start: 8192, end: 16384, from: honest.from },
         ),
         ("far away", Entry { file: !63 | window, ..honest }),
         ("a window of one", Entry { file: honest.file & !63, ..honest }),
@@ -235,7 +235,7 @@ fn entries_that_overlap_or_lead_in_a_circle_retire_the_lane() {
 #[test]
 fn an_entry_that_claims_where_a_receiver_begins_to_read_retires_the_lane_at_most() {
     let area = layout::RING as u64 + RING;
-    for file in [12, area | 12, area | 63, area + LIMIT | 12, area | 20, u64::MAX] {
+    for file in [12, area | 12, area | 63, (area + LIMIT) | 12, area | 20, u64::MAX] {
         for start in [0, 4096, 1 << 20] {
             for end in [4096, 8192, u64::MAX - 7, layout::POSITION_LIMIT - 8] {
                 let told = Entry { file, start, end, from: 0 };
