@@ -273,7 +273,7 @@ pub enum TrySendError {
     Full,
     /// There is no room now, and the file system has none for more; see [`OnFull`](crate::OnFull).
     NoSpace,
-    /// There was no room, and the sender drops what comes then. The receiver will be told how many.
+    /// There was no room, or it came too fast, and the sender drops what does. The receiver will be told how many.
     Dropped,
     /// The sender's rate limit does not admit it yet.
     RateLimited {
@@ -388,10 +388,10 @@ impl fmt::Display for TrySendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SendError::Timeout => write!(f, "the lane stayed full until the time ran out"),
+            SendError::Timeout => write!(f, "there was no room, or the rate limit held, until the time ran out"),
             SendError::Full => write!(f, "the lane is full"),
             SendError::NoSpace => write!(f, "the lane is full, and the file system has no room for it to grow"),
-            SendError::Dropped => write!(f, "the lane is full, and the message was dropped"),
+            SendError::Dropped => write!(f, "the message was dropped: there was no room, or it came too fast"),
             SendError::RateLimited { wait_ms } => {
                 write!(f, "the sender's rate limit admits no more for {wait_ms} ms")
             }

@@ -17,7 +17,7 @@ pub(crate) struct Growth {
     held: Vec<Held>,
     /// How long the next new segment should be, bytes.
     next_len: u64,
-    /// Bytes that are reserved, for observers; never less than what is.
+    /// Bytes that are reserved, never less than what is: 0 tells the next owner that there is nothing to give back.
     reserved: Own<AtomicU64>,
 }
 
@@ -69,12 +69,14 @@ impl Growth {
                 held.push(segment);
             }
         }
-        let growth = Growth { region, next_len: table.ring().window, table, held, reserved };
+        let longest = held.iter().map(|held| len(&held.extent)).max().unwrap_or(0);
+        let growth = Growth { region, next_len: table.ring().window.max(2 * longest), table, held, reserved };
         // ORDERING(takeover): relaxed; the lane's lock ordered us behind its last owner.
         if growth.reserved.load(Ordering::Relaxed) > 0 {
             let free = gaps(&growth.table, growth.held.iter().map(|held| &held.reserved));
-            free.into_iter().for_each(|bytes| growth.region.give_back(bytes));
-            growth.count(0);
+            let done = free.into_iter().all(|bytes| growth.region.give_back(bytes));
+            // What could not be given back now is for the owner after this one.
+            growth.count(u64::from(!done));
         }
         growth
     }
@@ -139,9 +141,9 @@ impl Growth {
             if !keep {
                 // Not in use before it is gone, for whoever takes over from here.
                 table.clear(held.entry.slot);
-                region.give_back(held.reserved.clone());
             }
-            keep
+            // What the file system does not take is still there, and may be used again.
+            keep || !region.give_back(held.reserved.clone())
         });
         if self.held.is_empty() {
             self.next_len = self.table.ring().window;
@@ -194,12 +196,15 @@ impl Growth {
         loop {
             match self.reserve(slot, len) {
                 Ok(()) => break,
+                // What the reader has passed may be just what is missing.
+                Err(Short::Space) if self.held.iter().any(|held| held.entry.end <= read) => self.give_back(read),
                 // Half as much may be there.
                 Err(_) if len > need => len = (len / 2).next_multiple_of(GRANULE).max(need),
                 Err(short) => return Err(short),
             }
         }
-        self.next_len = 2 * len;
+        // One that is long for the sake of one message says nothing of how many there will be.
+        self.next_len = 2 * len.min(self.next_len);
         Ok(slot)
     }
 
@@ -222,6 +227,8 @@ impl Growth {
         // Said before it is so: whoever takes over after a kill in between must look for it.
         self.count(bytes);
         if self.region.reserve(extent.clone()).is_err() {
+            // Some file systems keep what they had found by then.
+            self.region.give_back(extent);
             self.count(0);
             return Err(Short::Space);
         }
@@ -231,7 +238,7 @@ impl Growth {
     }
 
     fn count(&self, besides: u64) {
-        // ORDERING(hint): relaxed; for observers, and for the next owner, whom the lock orders.
+        // ORDERING(takeover): relaxed; for the next owner, whom the lock orders behind us.
         self.reserved.store(self.reserved() + besides, Ordering::Relaxed);
     }
 }

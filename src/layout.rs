@@ -128,7 +128,8 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-const PAGE: u64 = 4096;
+/// The smallest page that a file takes.
+pub(crate) const PAGE: u64 = 4096;
 
 /// What a queue's creator set besides the header's limits; in `queue` at [`queue::LIMITS`]. All zero: nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

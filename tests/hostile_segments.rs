@@ -364,3 +364,63 @@ fn the_sender_of_a_lane_whose_receiver_lies_about_segments_is_told() {
         victim.trim();
     }
 }
+
+#[test]
+fn what_is_delivered_again_is_copied_from_where_it_was_found() {
+    let dir = scratch();
+    let options = Queue::options().capacity(4 << 20).overflow_limit(GRANULE).max_lanes(1);
+    let queue = options.create(dir.path().join("queue")).unwrap();
+    let mut sender = queue.sender().unwrap();
+    let long = payload(1, 1, 2 << 20);
+    sender.send(&long).unwrap();
+    drop(sender);
+    let receiver = queue.receiver().unwrap();
+    receiver.recv().unwrap().put_back();
+    // By now the table says that it lies in a segment, at the very end of the file.
+    let lane = queue.path().join("lane-000");
+    let area = layout::RING as u64 + (4 << 20);
+    let end = area + layout::overflow_span(GRANULE);
+    OpenOptions::new().write(true).open(&lane).unwrap().set_len(end).unwrap();
+    set(&lane, 0, Entry { start: 0, end: 8, file: (end - GRANULE) | 3, from: 0 });
+    for message in receiver.drain().unwrap() {
+        assert_eq!(message.to_vec(), long);
+    }
+    drop(receiver);
+    // Whoever comes then finds the lie, or what was committed.
+    let again = queue.receiver().unwrap();
+    if let Ok(message) = again.try_recv() {
+        assert_eq!(message.to_vec(), long);
+    }
+}
+
+/// A sender that commits jumps there and back for ever, each of them as it should be, and no message.
+#[test]
+fn a_sender_that_jumps_for_ever_does_not_keep_the_receiver_from_the_other_lanes() {
+    let dir = scratch();
+    let options = Queue::options().capacity(4096).overflow_limit(64 * GRANULE).max_lanes(2);
+    let queue = options.create(dir.path().join("queue")).unwrap();
+    let (jumper, mut other) = (queue.sender().unwrap(), queue.sender().unwrap());
+    let lane = queue.path().join("lane-000");
+    let file = OpenOptions::new().read(true).write(true).open(&lane).unwrap();
+    let area = layout::RING as u64 + 4096;
+    file.set_len(area + 64 * GRANULE).unwrap();
+    // 64 segments of a word each, and a jump home in each: as many cycles as the table has slots.
+    let ring = layout::Place::ring(4096);
+    let mut position = 0u64;
+    for slot in 0..SEGMENT_SLOTS {
+        let start = (position + 8).next_multiple_of(8);
+        let offset = area + u64::from(slot) * GRANULE;
+        set(&lane, slot, Entry { start, end: start + 8, file: offset | 3, from: position });
+        let place = layout::Place { offset, window: 8, start, end: start + 8 };
+        let home = place.lap(start).word(layout::Kind::Jump, 0).0;
+        file.write_all_at(&home.to_ne_bytes(), offset + start % 8).unwrap();
+        let out = ring.lap(position).word(layout::Kind::Jump, slot + 1).0;
+        file.write_all_at(&out.to_ne_bytes(), layout::RING as u64 + position % 4096).unwrap();
+        position = start + 8;
+    }
+    poke(&lane, layout::RING + (position % 4096) as usize, &0u64.to_ne_bytes());
+    let receiver = queue.receiver().unwrap();
+    other.send(&payload(2, 0, 100)).unwrap();
+    assert_eq!(check(&receiver.recv_timeout(Duration::from_secs(30)).unwrap().to_vec()), (2, 0));
+    drop(jumper);
+}

@@ -159,7 +159,10 @@ fn a_sender_that_lies_about_itself_harms_only_its_own_lane() {
         ("attaches", layout::lane::ATTACHES),
         ("full_events", layout::lane::FULL_EVENTS),
         ("sleeps", layout::lane::SLEEPS),
-        ("segments", layout::lane::SEGMENTS),
+        ("dropped", layout::lane::DROPPED),
+        ("pressure", layout::lane::PRESSURE),
+        ("reserved", layout::lane::RESERVED),
+        ("high water", layout::lane::HIGH_WATER),
     ];
     for (name, offset) in words {
         for lie in LIES {
@@ -168,6 +171,7 @@ fn a_sender_that_lies_about_itself_harms_only_its_own_lane() {
                 // The lane is taken over or passed over; either way there is one for whoever comes.
                 let (mut sender, receiver) = (queue.sender().unwrap(), queue.receiver().unwrap());
                 let _ = receiver.drain().unwrap().count();
+                let _ = (receiver.dropped(), receiver.pressure(), queue.observe().unwrap().stat().unwrap());
                 sender.send(b"goes on").unwrap();
                 assert_eq!(receiver.recv_timeout(LONG).unwrap().to_vec(), b"goes on");
             }

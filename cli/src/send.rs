@@ -18,11 +18,16 @@ pub(crate) fn run(args: Send, json: bool) -> Result<ExitCode> {
     let waits = args.wait || args.timeout.is_some();
     let mut sender = queue.sender_options().priority(args.priority.into()).attach()?;
     sender.set_on_full(args.on_full.unwrap_or(if waits { OnFull::GrowThenBlock } else { OnFull::GrowThenFail }));
-    let mut post = Post { sender, queue, patience, json, sent: 0 };
+    let mut post = Post { sender, queue, patience, json, sent: 0, dropped: 0 };
     match send_all(&mut post, &args) {
         // Nobody reads the tickets. What was not sent must not look as if it had been.
         Err(error) if output::is_broken_pipe(&error) => Ok(output::ERROR.into()),
-        answer => answer.map(|()| ExitCode::SUCCESS),
+        answer => answer.map(|()| {
+            if post.dropped > 0 {
+                eprintln!("laneway: {} of {} messages were dropped", post.dropped, post.dropped + post.sent);
+            }
+            ExitCode::SUCCESS
+        }),
     }
 }
 
@@ -68,6 +73,7 @@ struct Post {
     patience: Duration,
     json: bool,
     sent: u64,
+    dropped: u64,
 }
 
 impl Post {
@@ -79,6 +85,10 @@ impl Post {
     fn send(&mut self, payload: &[u8]) -> Result<()> {
         let Ticket { lane, position } = match self.sender.send_timeout(payload, self.patience) {
             Ok(sent) => sent.ticket(),
+            Err(SendError::Dropped) => {
+                self.dropped += 1;
+                return if self.json { output::print_json(&json!({ "dropped": true })) } else { Ok(()) };
+            }
             Err(error) => bail!(self.sentence(payload.len(), error)),
         };
         self.sent += 1;

@@ -10,6 +10,9 @@ use crate::ring;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::cell::Cell;
 
+/// Records that are no messages and that are passed in one look. No sender of ours commits so many in a row.
+const MOST_PASSED: u32 = 256;
+
 /// The smallest page there is.
 const PAGE: u64 = 4096;
 
@@ -76,9 +79,9 @@ impl Reader {
         self.ring.payload(record)
     }
 
-    /// Where the payload lies of a record that [`look_from`](Self::look_from) found.
-    pub(crate) fn payload_anywhere(&self, record: &Record) -> Payload {
-        self.ring.payload_anywhere(record)
+    /// Where the payload lies of the record that [`look_from`](Self::look_from) has just found.
+    pub(crate) fn payload_looked_at(&self, record: &Record) -> Payload {
+        self.ring.payload_looked_at(record)
     }
 
     /// Where the next record will be looked for.
@@ -116,7 +119,7 @@ impl Reader {
 
     /// As [`look`](Self::look), passing over messages below `from` that were put back.
     pub(crate) fn look_from(&self, from: u64) -> Result<Option<Record>, Damage> {
-        loop {
+        for _ in 0..MOST_PASSED {
             match self.ring.look_from(from) {
                 Ok(Some(record)) if record.kind == Kind::Data && self.is_whole(&record) => return Ok(Some(record)),
                 Ok(Some(record)) if record.kind == Kind::Data && self.damage.get().is_some() => return Ok(None),
@@ -125,7 +128,12 @@ impl Reader {
                 Ok(None) if self.memory.lane.was_truncated() && self.damage.get().is_none() => {
                     return Err(self.condemn(Fault::Truncated));
                 }
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    if self.ring.let_go() {
+                        self.publish();
+                    }
+                    return Ok(None);
+                }
                 Ok(Some(way)) => {
                     self.ring.pass(&way);
                     // A sender may wait for exactly this: published even in the middle of a batch.
@@ -135,6 +143,8 @@ impl Reader {
                 Err(broken) => return Err(self.poison(broken)),
             }
         }
+        // Whoever commits nothing else must not keep the receiver from the other lanes.
+        Ok(None)
     }
 
     /// Hands out a message that was looked at.

@@ -112,14 +112,22 @@ impl Writer {
     /// Gives back what a lane's dead owners left reserved, and what its reader has passed. The caller holds the lane's lock.
     pub(crate) fn trim_abandoned(memory: &Memory) -> Result<(), Damage> {
         let lane = &memory.lane;
-        let (ring, _) = Writer::resume(memory)?;
+        let (mut ring, _) = Writer::resume(memory)?;
         let reserved = lane.own(layout::lane::RESERVED);
         let (read, write) = (ring.read_copy(), ring.write_pos());
         let mut growth = Growth::adopt(Arc::clone(lane), memory.table(), reserved, read, write);
+        let closed_at: Peer<AtomicU64> = lane.peer(layout::lane::CLOSED_AT);
         if let Some(slot) = ring.segment() {
             // The room behind the last record is of no use to anybody but a sender, and the next one can take its own.
             growth.leave(slot, write + 8);
             growth.trim(read);
+            if ring.may_go_home() && closed_at.load() == 0 {
+                // The receiver is done with the segment when it has found the way out.
+                ring.go_home();
+                let hint: Own<AtomicU64> = lane.own(layout::lane::WRITE_HINT);
+                // ORDERING(hint): relaxed; whoever uses it checks every record from there on.
+                hint.store(ring.write_pos(), Ordering::Relaxed);
+            }
         }
         Ok(())
     }
@@ -146,9 +154,20 @@ impl Writer {
         };
         if claim.is_ok() {
             self.untold = 0;
+        } else if self.untold > 0 && self.ring.read_copy() == self.ring.write_pos() {
+            // There is nothing to wait for: the two do not fit together.
+            self.tell_dropped();
         }
         self.weigh(claim.map_or(self.ring.write_pos(), |claim| claim.next));
         claim.inspect_err(|_| self.ring())
+    }
+
+    /// Tells of dropped messages without another behind them, if there is room for that.
+    fn tell_dropped(&mut self) {
+        if self.untold > 0 && self.ring.commit_gap(self.untold).is_ok() {
+            self.untold = 0;
+            self.leave_hint();
+        }
     }
 
     /// Whether a claim that found no room could find some now, at a glance.
@@ -169,7 +188,15 @@ impl Writer {
     #[cold]
     fn grow(&mut self, need: u64) -> Result<(), Refusal> {
         let (from, read) = (self.ring.write_pos(), self.ring.read_copy());
-        let entry = self.growth.take(need, from, read).map_err(|short| match short {
+        let mut found = self.growth.take(need, from, read);
+        if found == Err(Short::Limit) && self.ring.segment().is_some() {
+            // What is left of this segment is too short, and may be just what is missing.
+            self.leave_segment();
+            self.ring.cut_segment();
+            self.growth.trim(read);
+            found = self.growth.take(need, from, read);
+        }
+        let entry = found.map_err(|short| match short {
             Short::Limit => Refusal::Full,
             Short::Space => Refusal::NoSpace,
         })?;
@@ -186,11 +213,11 @@ impl Writer {
     }
 
     /// Weighs what is waiting up to `end`, and sees to it that it is asked again in time: when more may be waiting than the
-    /// high mark, and while the pressure is high every sixteenth of the ring or of the segment.
+    /// high mark, and while the pressure is high every sixteenth of the ring, or of the segment if that is less than the
+    /// whole ring.
     ///
-    /// Gives segments back when the pressure is normal, and as much has gone through the ring since it was last entered as
-    /// they have bytes: so what reserving them again would cost is small beside what was sent meanwhile. (Giving back at
-    /// once made streaming through segments ten times slower.)
+    /// Gives segments back when the pressure is normal and a whole lap has gone through the ring since it was last entered:
+    /// after less, the next burst may need them. (Giving back at once made streaming through segments ten times slower.)
     fn weigh(&mut self, end: u64) {
         let read = self.ring.read_copy();
         let waiting = Waiting::between(self.growth.entries(), read, end, self.memory.most());
@@ -200,8 +227,8 @@ impl Writer {
             self.high_water.store(waiting.bytes, Ordering::Relaxed);
         }
         let pressure = self.memory.marks.weigh(self.pressure, waiting);
-        let reserved = self.growth.reserved();
-        if pressure == Pressure::Normal && reserved > 0 && self.ring.home_for() >= reserved.max(self.memory.capacity) {
+        let settled = pressure == Pressure::Normal && self.ring.home_for() >= self.memory.capacity;
+        if settled && self.growth.reserved() > 0 {
             self.growth.give_back(read);
         }
         self.pressure = pressure;
@@ -215,7 +242,10 @@ impl Writer {
             _ if self.untold > 0 || self.asking == Asking::Always => 0,
             Pressure::High if self.asking == Asking::WhenHigh => 0,
             Pressure::Normal => self.ring.read_copy().saturating_add(self.memory.marks.high),
-            Pressure::High => self.ring.write_pos() + self.ring.window().max(self.memory.capacity) / 16,
+            Pressure::High => {
+                let capacity = self.memory.capacity;
+                self.ring.write_pos() + (self.ring.window() / 16).clamp(capacity / 16, capacity)
+            }
         });
     }
 
@@ -251,14 +281,13 @@ impl Writer {
         self.set_ceiling();
     }
 
-    /// Nothing more is claimed through this handle: gives back everything in which there is nothing to read, also the rest
-    /// of the segment that records went to. The next owner takes one of its own.
+    /// Nothing more is claimed through this handle: tells what was not told, and gives back everything in which there is
+    /// nothing to read. The rest of the segment that records go to stays for the next owner, who has but so many slots.
     pub(crate) fn end(&mut self) {
         if !self.ended {
+            self.tell_dropped();
             self.trim();
             self.ended = true;
-            self.leave_segment();
-            self.growth.trim(self.ring.read_copy());
         }
     }
 
@@ -318,6 +347,8 @@ impl Writer {
     /// Says that nothing more will come, after everything committed so far.
     pub(crate) fn close(&mut self) {
         self.end();
+        self.leave_segment();
+        self.growth.trim(self.ring.read_copy());
         // ORDERING(close): every commit before the word that ends them.
         self.closed_at.store(self.ring.write_pos() + 1, Ordering::Release);
         self.ring();

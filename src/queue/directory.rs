@@ -149,6 +149,14 @@ impl Directory {
         file.and_then(|file| file.read_exact_at(to, offset)).is_ok()
     }
 
+    /// Bytes of memory or disk that all files take now.
+    pub(super) fn bytes(&self) -> Result<u64, Cause> {
+        let mut bytes = 0;
+        let add = |name: &str| bytes += self.dir.stat_name(name).map_or(0, |stat| stat.st_blocks as u64 * 512);
+        self.dir.names(add).map_err(|error| io("", error))?;
+        Ok(bytes)
+    }
+
     /// Bytes of memory or disk that a lane's file takes now.
     pub(super) fn lane_bytes(&self, number: u32) -> Result<u64, Cause> {
         let name = lane_name(number);
@@ -450,6 +458,10 @@ fn read_limits(dir: &Dir) -> Result<Limits, Cause> {
         let (found, expected) = (format!("{:#018x}", limits.checksum), format!("{:#018x}", sealed.checksum));
         return Err(damaged(QUEUE, "the limits' checksum", found, expected));
     }
+    Options::are_marks_of(&limits).map_err(|cause| match cause {
+        Cause::Option { option, value, rule } => damaged(QUEUE, option, value.to_string(), rule.to_owned()),
+        other => other,
+    })?;
     Ok(limits)
 }
 

@@ -41,7 +41,7 @@ impl<'a> Iterator for Drain<'a> {
                     // What is put back during the drain is for another one, or it would never end.
                     *from = record.position + 1;
                     *left -= record.bytes();
-                    let payload = lane.payload_anywhere(&record);
+                    let payload = lane.payload_looked_at(&record);
                     lane.take(&record);
                     return Some(Message::new(lane, record, payload));
                 }

@@ -44,9 +44,9 @@ pub struct QueueStat {
     pub reserved_bytes: u64,
     /// Bytes that they may take at most, with every lane there may be and all of them grown to the limit.
     pub limit_bytes: u64,
-    /// The highest pressure of any lane.
+    /// The highest pressure of any sound lane.
     pub pressure: Pressure,
-    /// Messages that senders dropped for want of room, over all lanes.
+    /// Messages that senders dropped, for want of room or because they came too fast, over all lanes.
     pub dropped: u64,
 }
 
@@ -72,7 +72,7 @@ pub struct LaneStat {
     pub pressure: Pressure,
     /// Messages committed and not released.
     pub depth_messages: u64,
-    /// Messages that senders dropped for want of room since the lane was created.
+    /// Messages that senders dropped since the lane was created, for want of room or because they came too fast.
     pub dropped: u64,
     /// Where the next record will be written, as far as the sender has said.
     pub write_pos: u64,
@@ -129,7 +129,11 @@ impl Observer {
         let attaches: Peer<AtomicU64> = self.receiver.peer(layout::receiver::ATTACHES);
         let header = self.directory.header();
         let kinds = [layout::FileKind::Queue, layout::FileKind::Bell, layout::FileKind::Receiver];
-        let files: u64 = kinds.into_iter().map(|kind| header.file_len(kind)).sum();
+        let files: u64 = kinds.into_iter().map(|kind| header.file_len(kind).next_multiple_of(layout::PAGE)).sum();
+        // A lock that was born has one byte, and takes a page for it.
+        let lane_files = header.file_len(layout::FileKind::Lane) + header.overflow_limit + layout::PAGE;
+        let reserved_bytes = self.directory.bytes().map_err(|cause| self.directory.error("observe", cause))?;
+        let sound = || lanes.iter().filter(|lane| lane.damage.is_none());
         Ok(QueueStat {
             receiver_alive: self.receiver_alive()?,
             receiver_attaches: attaches.load(),
@@ -138,11 +142,10 @@ impl Observer {
             depth_bytes: lanes.iter().map(|lane| lane.depth_bytes).sum(),
             depth_messages: lanes.iter().map(|lane| lane.depth_messages).sum(),
             segment_bytes: lanes.iter().map(|lane| lane.segment_bytes).sum(),
-            reserved_bytes: files + lanes.iter().map(|lane| lane.reserved_bytes).sum::<u64>(),
-            limit_bytes: files
-                + u64::from(header.max_lanes) * (header.file_len(layout::FileKind::Lane) + header.overflow_limit),
-            pressure: lanes.iter().map(|lane| lane.pressure).max().unwrap_or_default(),
-            dropped: lanes.iter().map(|lane| lane.dropped).sum(),
+            reserved_bytes,
+            limit_bytes: files + u64::from(header.max_lanes) * lane_files,
+            pressure: sound().map(|lane| lane.pressure).max().unwrap_or_default(),
+            dropped: lanes.iter().map(|lane| lane.dropped).fold(0, u64::saturating_add),
         })
     }
 

@@ -89,8 +89,12 @@ impl Options {
     }
 
     /// How fast each sender may send, whatever it allows itself: what it does when that is too fast its
-    /// [`OnFull`](super::OnFull) says. Each sender keeps to it by itself, so all together may send so many times as much as
-    /// there are lanes. Default: as fast as it can.
+    /// [`OnFull`](super::OnFull) says. Default: as fast as it can.
+    ///
+    /// Each sender keeps to it by itself, from when it attached: all together may send so many times as much as there are
+    /// of them, and who attaches anew for each message is not limited. It holds back senders of this library; what holds
+    /// back hostile ones is the size of their lanes. Waits are no shorter than a sleep on this host, so a burst should
+    /// stand for a millisecond or more.
     pub fn rate_limit(mut self, limit: RateLimit) -> Options {
         self.rate_limit = Some(limit);
         self
@@ -190,11 +194,7 @@ impl Options {
                 "it must be a multiple of 4096 up to 1073741824 (1 GiB), or 0",
             );
         }
-        if let Some((low, high)) = self.marks
-            && !(low.max(1)..=u64::MAX >> 1).contains(&high)
-        {
-            return bad("high_water", high, "it must be at least 1, and at least the low-water mark");
-        }
+        check_marks(self.marks)?;
         let most = layout::max_payload(self.capacity).max(layout::max_payload_of_segment(overflow_limit));
         let max_message = self.max_message.unwrap_or(most);
         if !(1..=most).contains(&max_message) {
@@ -225,6 +225,13 @@ impl Options {
         })
     }
 
+    /// Whether the marks and rates are ones that these functions could have made.
+    pub(super) fn are_marks_of(limits: &Limits) -> Result<(), Cause> {
+        let marks = (limits.low_water, limits.high_water);
+        check_marks((marks != (0, 0)).then_some(marks))?;
+        RateLimit::of_queue(limits).map_or(Ok(()), |rate| rate.write(*limits).map(|_| ()))
+    }
+
     /// Whether a header's limits are ones that these functions could have made.
     pub(super) fn are_limits_of(header: &Header) -> Result<(), Cause> {
         let made = Options {
@@ -235,5 +242,16 @@ impl Options {
             ..Options::default()
         };
         made.header().map(|_| ())
+    }
+}
+
+/// The low and the high mark.
+fn check_marks(marks: Option<(u64, u64)>) -> Result<(), Cause> {
+    match marks {
+        Some((low, high)) if !(low.max(1)..=u64::MAX >> 1).contains(&high) => {
+            let rule = "it must be at least 1, and at least the low-water mark";
+            Err(Cause::Option { option: "high_water", value: high, rule })
+        }
+        _ => Ok(()),
     }
 }

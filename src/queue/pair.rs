@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub fn pair(capacity: u64) -> Result<(Sender, Receiver), Error> {
     let failed = |cause| Error::new("create", Path::new("pair"), cause);
     let capacity = capacity.max(4096).checked_next_power_of_two().unwrap_or(u64::MAX);
-    let options = Options::default().capacity(capacity).max_lanes(1);
+    let options = Options::default().capacity(capacity).overflow_limit(0).max_lanes(1);
     let fence_mode = fence::best_mode();
     let header = Header { fence_mode: fence_mode as u32, ..options.header().map_err(failed)? };
     let terms = Terms { header, limits: options.limits().map_err(failed)?, fence_mode };

@@ -155,18 +155,16 @@ impl<C: Clock> Limiter<C> {
         Ok(Limiter { start: clock.now(), clock, buckets })
     }
 
-    /// Admits a message of `len` bytes now; or takes nothing, and says how long until it would be admitted.
-    pub(super) fn admit(&self, len: usize) -> Result<(), Duration> {
+    /// Whether a message of `len` bytes may pass now; if not, after how long. Takes nothing.
+    pub(super) fn ask(&self, len: usize) -> Result<(), Duration> {
         // One instant for all, so that none is asked later than it is charged.
         let now = self.clock.now().duration_since(self.start).as_u64();
-        let wait = self.buckets.iter().filter_map(|bucket| bucket.ask(now, len).err()).max();
-        match wait {
-            Some(wait) => Err(wait),
-            None => {
-                self.buckets.iter().for_each(Bucket::take);
-                Ok(())
-            }
-        }
+        self.buckets.iter().filter_map(|bucket| bucket.ask(now, len).err()).max().map_or(Ok(()), Err)
+    }
+
+    /// Charges what was asked for last, and admitted.
+    pub(super) fn take(&self) {
+        self.buckets.iter().for_each(Bucket::take);
     }
 }
 
@@ -272,6 +270,12 @@ impl Clock for Standstill {
 mod tests {
     use super::*;
     use governor::clock::FakeRelativeClock;
+
+    impl<C: Clock> Limiter<C> {
+        fn admit(&self, len: usize) -> Result<(), Duration> {
+            self.ask(len).inspect(|()| self.take())
+        }
+    }
 
     struct Bench {
         clock: FakeRelativeClock,

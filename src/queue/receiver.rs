@@ -252,16 +252,16 @@ impl Receiver {
         self.known().filter_map(Reader::damage).chain(self.unreadable.borrow().values().copied()).collect()
     }
 
-    /// The highest pressure of any lane, as far as its sender has said how much is waiting.
+    /// The highest pressure of any sound lane, as far as its sender has said how much is waiting.
     pub fn pressure(&self) -> Pressure {
         self.notice_lanes();
-        self.known().map(Reader::pressure).max().unwrap_or_default()
+        self.known().filter(|lane| lane.damage().is_none()).map(Reader::pressure).max().unwrap_or_default()
     }
 
     /// Messages that senders dropped for want of room since their lanes were created, over all lanes.
     pub fn dropped(&self) -> u64 {
         self.notice_lanes();
-        self.known().map(Reader::dropped).sum()
+        self.known().map(Reader::dropped).fold(0, u64::saturating_add)
     }
 
     /// How many lanes this receiver reads.
@@ -364,7 +364,7 @@ impl Receiver {
         let mut schedule = self.schedule.borrow_mut();
         schedule.delivered(self.taken(), self.turn.get() > 0);
         let lane = |number: u32| self.lanes[number as usize].get();
-        let has_word = |number| lane(number).is_some_and(Reader::has_word);
+        let has_word = |number| lane(number).is_some_and(|lane| lane.damage().is_none() && lane.has_word());
         if let Some((number, bytes)) =
             schedule.resume(has_word, |number| lane(number).is_some_and(|lane| lane.message().is_some()))
         {

@@ -183,25 +183,21 @@ impl Sender {
         let Sender { lane, room, waiter, home, .. } = self;
         let found = waiter.wait(room, deadline, |look| {
             if look == Look::Beyond && home.as_ref().is_some_and(|home| !home.directory.is_attached()) {
-                return Some(Err(Refusal::Full));
+                return Some(Err(SendError::Detached));
             }
             match lane.weigh_now() {
                 Ok(Pressure::Normal) => Some(Ok(())),
-                Ok(Pressure::High) if lane.poisoned().is_some() || lane.receiver_gone() => Some(Err(Refusal::Full)),
-                Ok(Pressure::High) => None,
-                Err(refusal) => Some(Err(refusal)),
+                Ok(Pressure::High) if lane.poisoned().is_none() && !lane.receiver_gone() => None,
+                Ok(Pressure::High) => Some(Err(reason(lane, 0, 0, Refusal::Full).into())),
+                Err(refusal) => Some(Err(reason(lane, 0, 0, refusal).into())),
             }
         });
-        match found {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) if self.is_detached() => Err(SendError::Detached),
-            Some(Err(refusal)) => Err(self.reason(0, refusal).into()),
-            None => Err(SendError::Timeout),
-        }
+        found.unwrap_or(Err(SendError::Timeout))
     }
 
     /// Gives the overflow segments that the receiver has done with back to the file system, at once. Without it that
-    /// happens when the pressure falls, when the sender is dropped, and when another takes the lane over.
+    /// happens with the next message to a receiver that sleeps, or when the pressure has been normal for a lap of the ring;
+    /// when the sender is dropped, and when another takes the lane over.
     pub fn trim(&mut self) {
         self.lane.trim();
     }
@@ -277,7 +273,8 @@ impl Sender {
 
     /// Sends several messages in order, waking the receiver once. Blocks while there is no room.
     ///
-    /// Each is committed on its own: after an error, or when this process dies on the way, the first ones are sent.
+    /// Each is committed on its own: after an error, or when this process dies on the way, the first ones are sent. Who
+    /// drops what finds no room goes on after each; the answer is how many were sent.
     pub fn send_batch<P: AsRef<[u8]>>(&mut self, payloads: impl IntoIterator<Item = P>) -> Result<usize, BatchError> {
         let mut sent = 0;
         for payload in payloads {
@@ -287,6 +284,9 @@ impl Sender {
                 // What is full makes room only if the receiver is awake; `send` sees to that.
                 None => self.send(payload),
             };
+            if committed == Err(SendError::Dropped) {
+                continue;
+            }
             if let Err(error) = committed {
                 self.lane.ring();
                 return Err(BatchError { sent, error });
@@ -369,6 +369,14 @@ impl Sender {
             return Err(SendError::TooLarge { len, max: self.longest() });
         }
         self.keep_pace(len, patience)?;
+        let claim = self.claim_at_pace(len, patience)?;
+        if let Some(limiter) = &self.limiter {
+            limiter.take();
+        }
+        Ok(claim)
+    }
+
+    fn claim_at_pace(&mut self, len: usize, patience: Patience) -> Result<ring::Claim, SendError> {
         let why = match self.lane.claim(len, self.on_full.grows()) {
             Ok(claim) => return Ok(claim),
             Err(refusal) => self.reason(len, refusal),
@@ -389,7 +397,7 @@ impl Sender {
 
     /// Waits until the sender's limits admit a message, or the receiver has kept up, as far as `patience` goes.
     fn keep_pace(&mut self, len: usize, patience: Patience) -> Result<(), SendError> {
-        while let Some(Err(wait)) = self.limiter.as_ref().map(|limiter| limiter.admit(len)) {
+        while let Some(Err(wait)) = self.limiter.as_ref().map(|limiter| limiter.ask(len)) {
             match (self.on_full.then(), patience) {
                 (Then::Drop, _) => {
                     self.lane.count_dropped();
@@ -403,6 +411,9 @@ impl Sender {
                     }
                     if self.is_detached() {
                         return Err(SendError::Detached);
+                    }
+                    if let Some(damage) = self.lane.poisoned() {
+                        return Err(SendError::Corrupt(damage));
                     }
                 }
                 _ => {

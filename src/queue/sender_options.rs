@@ -45,7 +45,8 @@ impl SenderOptions {
     }
 
     /// How fast it may send; the queue's own limit holds besides. What comes too fast is treated as what finds no room: it
-    /// waits, fails with `RateLimited`, or is dropped. A limit costs a look at the clock for each message.
+    /// waits, fails with `RateLimited`, or is dropped. A limit costs a look at the clock for each message. It
+    /// begins anew with each attach.
     pub fn rate_limit(mut self, limit: RateLimit) -> SenderOptions {
         self.rate_limit = Some(limit);
         self

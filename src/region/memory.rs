@@ -73,17 +73,12 @@ impl Region {
         }
     }
 
-    /// Gives these bytes back to the file system. They may not be touched before they are reserved again. That it may
-    /// fail costs memory and nothing else.
-    pub(crate) fn give_back(&self, bytes: Range<u64>) {
+    /// Gives these bytes back to the file system. They may not be touched before they are reserved again. False when it
+    /// failed, and they are still there.
+    pub(crate) fn give_back(&self, bytes: Range<u64>) -> bool {
         match &self.memory {
-            Memory::File(_, Some(file)) => space::give_back(file, bytes),
-            Memory::Anonymous(map) => {
-                let (at, len) = (bytes.start as usize, (bytes.end - bytes.start) as usize);
-                // SAFETY: what lies there is worth nothing to anybody any more, as the caller says.
-                let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, at, len) };
-            }
-            _ => {}
+            Memory::File(_, Some(file)) => space::give_back(file, bytes).is_ok(),
+            _ => true,
         }
     }
 

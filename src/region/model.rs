@@ -87,7 +87,7 @@ impl Region {
         Ok(())
     }
 
-    pub(crate) fn give_back(&self, bytes: Range<u64>) {
+    pub(crate) fn give_back(&self, bytes: Range<u64>) -> bool {
         self.change(bytes, |was, words| {
             if was == Granule::Reserved {
                 let cells = words.filter_map(|word| self.cells.as_ref().map(|cells| &cells[word]));
@@ -96,6 +96,7 @@ impl Region {
             }
             if was == Granule::New { was } else { Granule::GivenBack }
         });
+        true
     }
 
     /// Changes the state of the granules of `bytes`, as far as the model has them. `to` gets what a granule was, and the

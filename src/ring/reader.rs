@@ -17,6 +17,8 @@ pub(crate) struct Reader {
     max_len: u32,
     /// Where the next record is looked for, and what the window is turned to.
     place: Cell<Place>,
+    /// Where the record lies that was looked at last. The table may say something else by now.
+    looked: Cell<Place>,
     /// Where the next record is looked for.
     at: Cell<u64>,
     /// Its lap, or the one before when nobody has looked yet, or none when nothing may be read there.
@@ -68,6 +70,7 @@ impl Reader {
         let at = if is_position(word) { word } else { 0 };
         let reader = Reader {
             place: Cell::new(table.ring()),
+            looked: Cell::new(table.ring()),
             lap: Cell::new(Lap::NONE),
             window,
             table,
@@ -98,27 +101,21 @@ impl Reader {
         self.window.payload(record.position + 8)
     }
 
-    /// As [`payload`](Self::payload), of any record that [`look_from`](Self::look_from) found.
-    pub(crate) fn payload_anywhere(&self, record: &Record) -> Payload {
-        self.window_on(record.position)
-            .map_or_else(|_| self.payload(record), |window| window.payload(record.position + 8))
+    /// As [`payload`](Self::payload), of the record that [`look_from`](Self::look_from) has just found: in the place in
+    /// which it was judged.
+    pub(crate) fn payload_looked_at(&self, record: &Record) -> Payload {
+        self.window.another(&self.looked.get()).payload(record.position + 8)
     }
 
-    /// A window on the place of `position`, which need not be that where the next record is looked for.
-    fn window_on(&self, position: u64) -> Result<Window, Broken> {
-        let place = if self.frontier.get().is_some() { self.table.locate(position)? } else { self.place.get() };
-        Ok(self.window.another(&place))
-    }
-
-    /// Touches the last word of a record.
+    /// Touches the last word of a record that was just looked at.
     pub(crate) fn touch_end(&self, record: &Record) {
         let last = record.next - 8;
         if record.position == self.at.get() {
             // ORDERING(publish): relaxed; the word is touched, not believed.
             self.window.word(last).load(Ordering::Relaxed);
-        } else if let Ok(window) = self.window_on(record.position) {
+        } else {
             // ORDERING(publish): as above.
-            window.word(last).load(Ordering::Relaxed);
+            self.window.another(&self.looked.get()).word(last).load(Ordering::Relaxed);
         }
     }
 
@@ -163,13 +160,22 @@ impl Reader {
 
     fn inspect(&self, position: u64) -> Result<Option<Record>, Broken> {
         let rules = Rules { table: &self.table, max_len: self.max_len };
-        match position == self.at.get() {
-            true => rules.inspect(&self.window, &self.place.get(), position),
-            false => {
-                let place = self.table.locate(position)?;
-                rules.inspect(&self.window.another(&place), &place, position)
-            }
+        let here = position == self.at.get();
+        let place = if here { self.place.get() } else { self.table.locate(position)? };
+        self.looked.set(place);
+        match here {
+            true => rules.inspect(&self.window, &place, position),
+            false => rules.inspect(&self.window.another(&place), &place, position),
         }
+    }
+
+    /// Gives back gaps behind which nothing has come yet: their writer may need the room for it. True if there were some.
+    pub(crate) fn let_go(&self) -> bool {
+        let from = self.gaps.borrow_mut().get_mut(&self.at.get()).and_then(|gap| gap.from.take());
+        if let Some(from) = from {
+            self.give_back_run(from, self.at.get(), 0);
+        }
+        from.is_some()
     }
 
     /// How many messages lie ahead, up to the first word that is none or as many as a lane can hold.
@@ -249,9 +255,9 @@ impl Reader {
         } else {
             // A writer may wait for the room behind a pad or a jump: nothing may hold it up.
             if let Some(from) = gap.from.take() {
-                self.give_back(from, record.position, 0);
+                self.give_back_run(from, record.position, 0);
             }
-            self.give_back(record.position, record.next, 0);
+            self.give_back_run(record.position, record.next, 0);
         }
         if gap.count > 0 {
             self.gaps.borrow_mut().insert(record.next, gap);
@@ -342,6 +348,10 @@ impl Reader {
         {
             self.early.borrow_mut().insert(from, Early { next: position, messages: 0 });
         }
+        self.give_back_run(position, next, messages);
+    }
+
+    fn give_back_run(&self, position: u64, next: u64, messages: u64) {
         if position >= self.released.get() {
             self.early.borrow_mut().insert(position, Early { next, messages });
         }

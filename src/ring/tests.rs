@@ -92,7 +92,7 @@ fn receive(reader: &Reader) -> Option<(Record, Vec<u8>)> {
             // SAFETY: the vector is as long as the record.
             #[expect(unsafe_code, reason = "the copy takes a pointer")]
             unsafe {
-                reader.payload_anywhere(&record).copy_out(0, bytes.as_mut_ptr(), bytes.len());
+                reader.payload_looked_at(&record).copy_out(0, bytes.as_mut_ptr(), bytes.len());
             }
             reader.take(&record);
             return Some((record, bytes));

@@ -150,10 +150,32 @@ impl Writer {
         }
         self.need(layout::next_record(self.write_pos + gap, record))?;
         if dropped > 0 {
-            let claim = self.terminated(self.write_pos + gap, 0);
-            self.commit_word(self.lap.word(Kind::Gap, dropped), claim);
+            self.commit_gap_here(dropped);
         }
         Ok(self.terminated(layout::next_record(self.write_pos, record), len as u32))
+    }
+
+    /// Says that `dropped` messages are missing, with no message behind it.
+    pub(crate) fn commit_gap(&mut self, dropped: u32) -> Result<(), Refusal> {
+        let gap = layout::record_len(0);
+        if self.is_home() {
+            self.pass_end(gap)?;
+        }
+        self.need(self.write_pos + gap)?;
+        self.commit_gap_here(dropped);
+        Ok(())
+    }
+
+    fn commit_gap_here(&mut self, dropped: u32) {
+        let claim = self.terminated(self.write_pos + layout::record_len(0), 0);
+        self.commit_word(self.lap.word(Kind::Gap, dropped), claim);
+    }
+
+    /// Nothing more goes to the segment that records go to: its end is here.
+    pub(crate) fn cut_segment(&mut self) {
+        self.place.end = self.write_pos + 8;
+        self.lap = self.place.lap(self.write_pos);
+        self.set_limit();
     }
 
     /// Makes the ring's end no obstacle for a record.
