@@ -32,7 +32,7 @@ struct Held {
 }
 
 impl Held {
-    /// What still has something in it, when the reader has released everything below `read`.
+    /// What still has something in it, when the reader has released everything below `read`, but has not passed it.
     fn unread(&self, read: u64) -> Range<u64> {
         let Entry { start, end, offset, .. } = self.entry;
         let from = offset + read.saturating_sub(start) / GRANULE * GRANULE;
@@ -159,14 +159,13 @@ impl Growth {
 
     /// Gives also those bytes back of segments that are in use in which there is nothing to read any more.
     fn give_back_parts(&mut self, read: u64) {
-        for held in &mut self.held {
+        for held in self.held.iter_mut().filter(|held| held.entry.end > read) {
             let unread = held.unread(read);
-            for bytes in [held.reserved.start..unread.start, unread.end..held.reserved.end] {
-                if len(&bytes) > 0 {
-                    self.region.give_back(bytes);
-                }
+            let parts = [held.reserved.start..unread.start, unread.end..held.reserved.end];
+            // As above: what is still there counts.
+            if parts.into_iter().all(|bytes| len(&bytes) == 0 || self.region.give_back(bytes)) {
+                held.reserved = unread;
             }
-            held.reserved = unread;
         }
         self.count(0);
     }
