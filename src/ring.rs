@@ -24,6 +24,8 @@
 
 mod reader;
 #[cfg(all(test, not(laneway_loom)))]
+mod segment_tests;
+#[cfg(all(test, not(laneway_loom)))]
 mod tests;
 mod writer;
 

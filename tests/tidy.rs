@@ -135,7 +135,8 @@ fn architecture_names_every_file_and_no_other() {
     let page = architecture();
     for (file, _) in sources("src") {
         let name = file.rsplit('/').next().unwrap();
-        assert!(["lib.rs", "tests.rs"].contains(&name) || page.contains(name), "ARCHITECTURE.md does not name {file}");
+        let is_tests = name.ends_with("tests.rs");
+        assert!(is_tests || name == "lib.rs" || page.contains(name), "ARCHITECTURE.md does not name {file}");
     }
     let inside =
         |prefix: &str| between(&page, prefix, '`').map(move |rest| format!("{prefix}{rest}")).collect::<Vec<_>>();

@@ -319,6 +319,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn a_burst_passes_at_once_and_then_the_rate_holds() {
         let default = bench(&[RateLimit::messages(100)]);
         assert_eq!(default.burst(1 << 20), 100, "by default, one second's");
@@ -339,6 +340,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn rates_that_divide_no_second_and_rates_of_all_sizes_are_exact() {
         let whole = Duration::from_secs(1);
         for (rate, len, time) in [
@@ -367,6 +369,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn all_limits_hold_and_a_refusal_takes_nothing_from_any() {
         let own = RateLimit::messages(10).burst_messages(10).and_bytes(1000).burst_bytes(1000);
         let queue = RateLimit::bytes(500).burst_bytes(500);
@@ -388,6 +391,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn a_message_longer_than_the_burst_takes_all_of_it() {
         let bench = bench(&[RateLimit::bytes(1000).burst_bytes(100)]);
         assert_eq!(bench.limiter.admit(1000), Ok(()));
@@ -398,6 +402,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn no_limit_admits_and_the_clock_of_this_process_moves() {
         let free = Limiter::new(&[]).unwrap();
         assert!((0..1000).all(|_| free.admit(usize::MAX).is_ok()));
@@ -409,6 +414,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn what_makes_no_sense_is_refused_when_it_is_used() {
         let zeros = [
             (RateLimit::messages(0), "messages per second"),

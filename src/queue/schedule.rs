@@ -308,6 +308,7 @@ mod tests {
     const ENDLESS: u64 = 1 << 40;
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn busy_lanes_take_turns() {
         let mut schedule = normal(4);
         let turns: Vec<u32> = (0..8)
@@ -322,6 +323,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn an_idle_lane_turns_cold_and_is_found_again_although_another_is_always_busy() {
         let mut schedule = normal(100);
         for _ in 0..=PATIENCE {
@@ -347,6 +349,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn within_a_class_a_flooding_lane_takes_no_more_than_its_turns() {
         // One sends messages larger than a turn, one sends small ones, and an urgent lane interrupts them at each message.
         let mut mail = Mail::new(&[(Normal, ENDLESS, 20_000), (Normal, ENDLESS, 100), (Urgent, 0, 8)]);
@@ -358,6 +361,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn an_urgent_message_comes_next_in_the_middle_of_a_turn_which_then_goes_on() {
         let mut mail = Mail::new(&[(Normal, ENDLESS, 1000), (Normal, ENDLESS, 1000), (Urgent, 0, 100), (Low, 10, 64)]);
         assert_eq!([(); 3].map(|()| mail.turn().unwrap()), [(0, 1); 3], "one message at a time");
@@ -369,6 +373,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn an_urgent_lane_among_many_that_were_idle_waits_for_a_few_messages_at_most() {
         let idle = [(Urgent, 0, 100); 50];
         let mut mail = Mail::new(&[&[(Normal, ENDLESS, 100)][..], &idle].concat());
@@ -383,6 +388,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn where_no_higher_class_is_known_nothing_is_interrupted() {
         let mut mail = Mail::new(&[(Normal, ENDLESS, 1024), (Normal, ENDLESS, 1024)]);
         assert_eq!([(); 4].map(|()| mail.turn().unwrap()), [(0, 16), (1, 16), (0, 16), (1, 16)]);
@@ -390,6 +396,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn lower_classes_get_their_share_a_message_at_a_time() {
         for (urgent, normal, low) in [(64, 64, 64), (16, 4000, 40_000), (1 << 20, 16, 16), (300, 50_000, 8)] {
             let mut mail = Mail::new(&[(Urgent, ENDLESS, urgent), (Normal, ENDLESS, normal), (Low, ENDLESS, low)]);
@@ -412,6 +419,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn what_is_owed_for_normal_mail_keeps_no_urgent_message_waiting() {
         let mut mail = Mail::new(&[(Urgent, 0, 8), (Normal, ENDLESS, 100), (Low, ENDLESS, 1)]);
         let mut low = 0;
@@ -425,6 +433,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn nothing_is_hoarded() {
         let mut mail = Mail::new(&[(Urgent, ENDLESS, 64), (Normal, 0, 64), (Low, 0, 64)]);
         mail.turns_for(100 << 20);
@@ -437,6 +446,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and arithmetic alone")]
     fn one_of_each_comes_in_order_and_so_does_a_look_at_all() {
         let one_of_each = [(Low, 1, 64), (Normal, 1, 64), (Urgent, 1, 64)];
         let mut mail = Mail::new(&one_of_each);

@@ -37,7 +37,7 @@ enum Memory {
     File(MmapRaw, Option<File>),
     Anonymous(MmapMut),
     /// A vector, not a box: moving a box would invalidate every pointer made from it before.
-    Heap(Vec<AtomicU64>),
+    Heap(Vec<u64>),
 }
 
 // SAFETY: the memory is reached only through atomics and through `copy`, which tolerate concurrent access; `base`
@@ -100,7 +100,8 @@ impl Region {
 
     /// Zeroed memory on the heap: for Miri, and for copies of queues that are to be examined.
     pub(crate) fn heap(len: usize) -> Arc<Region> {
-        let mut words: Vec<AtomicU64> = (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
+        // Plain words, which the allocator zeroes as a whole; nobody reaches them but through `base`.
+        let mut words = vec![0u64; len.div_ceil(8)];
         let base = words.as_mut_ptr().cast();
         Arc::new(Region { base, len, writable: true, guard: None, memory: Memory::Heap(words) })
     }
