@@ -145,21 +145,29 @@ impl Writer {
             return Err(Refusal::Full);
         }
         self.ring.refresh().map_err(Refusal::Broken)?;
-        let record = layout::next_record(0, layout::record_len(len)) + if self.untold > 0 { 8 } else { 0 };
         self.go_home();
-        let claim = match self.ring.claim(len, self.untold) {
-            // The record, and a word for the jump out of the segment.
-            Err(Refusal::Full) if grow => self.grow(record + 8).and_then(|()| self.ring.claim(len, self.untold)),
-            answer => answer,
-        };
+        let mut claim = self.claim_behind(self.untold, len, grow);
         if claim.is_ok() {
             self.untold = 0;
         } else if self.untold > 0 && self.ring.read_copy() == self.ring.write_pos() {
-            // There is nothing to wait for: the two do not fit together.
-            self.tell_dropped();
+            // There is nothing to wait for: the two may not fit together. A shorter one will say that others are missing.
+            claim = self.claim_behind(0, len, grow);
         }
         self.weigh(claim.map_or(self.ring.write_pos(), |claim| claim.next));
         claim.inspect_err(|_| self.ring())
+    }
+
+    /// Room for a message, behind a gap if there is one.
+    fn claim_behind(&mut self, dropped: u32, len: usize, grow: bool) -> Result<Claim, Refusal> {
+        match self.ring.claim(len, dropped) {
+            Err(Refusal::Full) if grow => {
+                // The gap, the record, and a word for the jump out of the segment.
+                let gap = if dropped > 0 { layout::record_len(0) } else { 0 };
+                let record = layout::next_record(gap, layout::record_len(len));
+                self.grow(record + 8).and_then(|()| self.ring.claim(len, dropped))
+            }
+            answer => answer,
+        }
     }
 
     /// Tells of dropped messages without another behind them, if there is room for that.

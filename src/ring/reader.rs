@@ -212,15 +212,17 @@ impl Reader {
     /// Goes on to look at what was put back, or beyond.
     #[cold]
     fn took(&self, record: &Record) {
-        let mut put_back = self.put_back.borrow_mut();
         if let Some(frontier) = self.frontier.get() {
+            let mut put_back = self.put_back.borrow_mut();
             let again = put_back.remove(&record.position);
             let frontier = if again { frontier } else { record.next };
             self.frontier.set((!put_back.is_empty()).then_some(frontier));
             self.at.set(put_back.first().copied().unwrap_or(frontier));
+            drop(put_back);
+            self.turn();
+        } else {
+            self.set_lap();
         }
-        drop(put_back);
-        self.turn();
         self.settle();
     }
 
@@ -260,7 +262,11 @@ impl Reader {
             self.give_back_run(record.position, record.next, 0);
         }
         if gap.count > 0 {
-            self.gaps.borrow_mut().insert(record.next, gap);
+            let mut gaps = self.gaps.borrow_mut();
+            // Those that were given back before their message are not missed by anybody when it is released.
+            let told = gaps.split_off(&self.released.get());
+            *gaps = told;
+            gaps.insert(record.next, gap);
         }
     }
 
