@@ -95,18 +95,23 @@ impl Growth {
     /// has passed, or a new one, twice as long as the last if there may be as much.
     ///
     /// The longest that was passed. But who sends what is longer than the ring never comes to rest there: then, when more
-    /// than four times what is needed is held, the shortest that will do, and the others are given back.
+    /// than four times what is needed is held, a short one will do, and the others are given back.
     pub(crate) fn take(&mut self, need: u64, from: u64, read: u64) -> Result<Entry, Short> {
         let need = need.next_multiple_of(GRANULE);
         let unread: u64 =
             self.held.iter().filter(|held| held.entry.end > read).map(|held| len(&held.unread(read))).sum();
         let too_much = need > self.table.ring().window && self.reserved() > 4 * (unread + need);
         let found = match self.passed(need, read) {
-            found if too_much => found.min_by_key(|(_, len)| *len),
+            found if too_much => found.filter(|(_, len)| *len <= 4 * need).min_by_key(|(_, len)| *len),
             found => found.max_by_key(|(_, len)| *len),
         };
         let slot = match found {
             Some((slot, _)) => slot,
+            None if too_much => {
+                self.give_back(read);
+                self.next_len = need;
+                self.make(need, read)?
+            }
             None => self.make(need, read)?,
         };
         if too_much {
