@@ -470,7 +470,7 @@ impl Receiver {
     /// Finds lanes that came since the last time, and whether the queue is still there.
     fn find_lanes(&self) -> Result<(), Cause> {
         let Some(home) = &self.home else { return Ok(()) };
-        // Before the listing: a lane that comes during it changes the word again.
+        // ORDERING(attach): before the listing: a lane that comes during it changes the word again.
         let epoch = self.lanes_epoch.load_acquire();
         if !home.directory.is_attached() {
             self.gone.set(true);

@@ -1,0 +1,152 @@
+//! The other processor: its tests in an emulator, and what the compiler makes of a send and a receive on both.
+
+use crate::assembly::{Function, Target, is_acquire, is_commit, is_full_barrier, is_release};
+use crate::check::{Check, Verdict};
+use crate::workspace::{Workspace, has, must, run, tail};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+pub(crate) struct Aarch64;
+
+const TRIPLE: &str = "aarch64-unknown-linux-gnu";
+const BUILD_LIMIT: Duration = Duration::from_secs(1200);
+/// Of one test program.
+const RUN_LIMIT: Duration = Duration::from_secs(600);
+
+/// Test programs that the emulator cannot run, and why.
+const BEYOND: &[(&str, &str)] = &[
+    ("crash", "steps through a process by ptrace"),
+    ("crash_overflow", "steps through a process by ptrace"),
+    ("syscalls", "watches a process by ptrace"),
+];
+
+/// What `--quick` runs.
+const QUICK: &[&str] = &["src/lib.rs", "golden", "smoke"];
+
+impl Check for Aarch64 {
+    fn name(&self) -> &'static str {
+        "aarch64"
+    }
+
+    fn about(&self) -> &'static str {
+        "the tests under qemu-user, and the barriers in the generated code of both processors"
+    }
+
+    fn longer(&self) -> &'static str {
+        "without --quick: every test program that does without ptrace"
+    }
+
+    fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
+        let mut complaints = Vec::new();
+        let mut read = Vec::new();
+        for (target, triple) in [(Target::X86, "x86_64-unknown-linux-gnu"), (Target::Arm, TRIPLE)] {
+            if !has_target(triple) {
+                return Ok(Verdict::Skipped(format!("no standard library: rustup target add {triple}")));
+            }
+            read.push(read_code(workspace, target, triple, &mut complaints)?);
+        }
+        let figure = read.join("; ");
+        let tools =
+            [("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"), (EMULATOR, "qemu-user-static")];
+        if let Some((_, package)) = tools.iter().find(|(tool, _)| !has(tool, &["--version"])) {
+            // What could be read was read; the rest would be a claim.
+            return Ok(match complaints.is_empty() {
+                true => Verdict::Skipped(format!("{figure}; the tests need apt-get install {package}")),
+                false => Verdict::of(figure, &complaints),
+            });
+        }
+        let began = Instant::now();
+        let (programs, tests) = run_tests(workspace, quick, &mut complaints)?;
+        let seconds = began.elapsed().as_secs();
+        Ok(Verdict::of(
+            format!("{tests} tests of {programs} programs under qemu in {seconds} s; {figure}"),
+            &complaints,
+        ))
+    }
+}
+
+const EMULATOR: &str = "qemu-aarch64-static";
+
+fn has_target(triple: &str) -> bool {
+    let output = Command::new("rustc").args(["--print", "target-libdir", "--target", triple]).output();
+    output.is_ok_and(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).exists())
+}
+
+/// Compiles the probe, and reads what became of a send and of a receive. Says how long they are.
+fn read_code(workspace: &Workspace, target: Target, triple: &str, complaints: &mut Vec<String>) -> Result<String> {
+    let directory = workspace.scratch.join("code");
+    let mut command = Workspace::cargo(&workspace.root, &["rustc", "-p", "verify-probe", "--lib", "--release"]);
+    let assembly = directory.join(format!("{triple}.s"));
+    command.args(["--target", triple, "--target-dir"]).arg(&directory);
+    command.args(["--config", "profile.release.codegen-units=1", "--", "-C", "debuginfo=0"]);
+    command.arg(format!("--emit=asm={}", assembly.display()));
+    // Cargo does not know of that file, and would not make it twice.
+    if assembly.exists() {
+        fs::remove_file(&assembly)?;
+        let probe = workspace.root.join("verify/probe/src/lib.rs");
+        fs::File::open(probe)?.set_modified(std::time::SystemTime::now())?;
+    }
+    must(&mut command, BUILD_LIMIT)?;
+    let text = fs::read_to_string(&assembly).with_context(|| assembly.display().to_string())?;
+    let send = Function::find(target, &text, "probe_send")?;
+    let receive = Function::find(target, &text, "probe_receive")?;
+    let mut must_hold = |holds: bool, what: &str| {
+        if !holds {
+            complaints.push(format!("{triple}: {what}; see {}", assembly.display()));
+        }
+    };
+    // The one is for queues whose fences are symmetric, and a branch goes around it.
+    must_hold(send.count(is_full_barrier) <= 1, "a send has more than one full barrier");
+    must_hold(send.has_short_way(&[is_commit]), "a send has a full barrier on its short way, or no short way");
+    must_hold(receive.has_short_way(&[]), "a receive has a full barrier on its short way");
+    if target == Target::Arm {
+        must_hold(send.has_short_way(&[is_release, is_commit]), "a send commits without a store-release");
+        must_hold(receive.has_short_way(&[is_acquire]), "a receive loads without acquire");
+        must_hold(
+            receive.has_short_way(&[is_acquire, is_release]),
+            "a receive gives back without a store-release after its load-acquire",
+        );
+    }
+    Ok(format!("{triple}: {} instructions to send, {} to receive", send.len(), receive.len()))
+}
+
+/// Builds the tests and runs them in the emulator. How many programs, and how many tests.
+fn run_tests(workspace: &Workspace, quick: bool, complaints: &mut Vec<String>) -> Result<(usize, usize)> {
+    let names: Vec<&str> = QUICK.iter().copied().filter(|name| !name.contains('/')).collect();
+    let mut command = Workspace::cargo(&workspace.root, &["test", "-p", "laneway", "--no-run", "--lib"]);
+    if quick {
+        command.args(names.iter().flat_map(|name| ["--test", name]));
+    } else {
+        command.arg("--tests");
+    }
+    command.args(["--target", TRIPLE, "--target-dir"]).arg(workspace.scratch.join("aarch64"));
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+    let text = must(&mut command, BUILD_LIMIT)?;
+    let (mut programs, mut tests) = (0, 0);
+    for line in text.lines().filter_map(|line| line.trim().strip_prefix("Executable ")) {
+        let path = line.rsplit('(').next().and_then(|path| path.strip_suffix(')')).context("cargo's words changed")?;
+        if line.contains("benches/") {
+            continue;
+        }
+        if let Some((name, why)) = BEYOND.iter().find(|(name, _)| line.starts_with(&format!("tests/{name}.rs"))) {
+            println!("   not run: {name}, which {why}");
+            continue;
+        }
+        let mut command = Command::new(EMULATOR);
+        command.args(["-L", "/usr/aarch64-linux-gnu"]).arg(workspace.root.join(path)).current_dir(&workspace.root);
+        let ended = run(&mut command, RUN_LIMIT, &AtomicBool::new(false))?;
+        let result = ended.text.lines().rfind(|line| line.starts_with("test result:")).unwrap_or("no result");
+        println!("   {}: {result}", line.split(" (").next().unwrap_or(line));
+        programs += 1;
+        tests += result.split_whitespace().nth(3).and_then(|count| count.parse().ok()).unwrap_or(0);
+        if ended.success != Some(true) {
+            complaints.push(format!("{line}:\n{}", tail(&ended.text, 30)));
+        }
+    }
+    ensure!(programs > 0 && tests > 0, "no test ran");
+    Ok((programs, tests))
+}

@@ -1,0 +1,92 @@
+//! Where the sources are, where there is room to work, and programs that may not take for ever.
+
+use anyhow::{Context, Result, ensure};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    /// A directory below the target directory that is ours, and is kept.
+    pub(crate) scratch: PathBuf,
+}
+
+impl Workspace {
+    /// The one that this program was built from.
+    pub(crate) fn here() -> Workspace {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("verify/ lies in the workspace").to_owned();
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+        Workspace { scratch: target.join("verify"), root }
+    }
+
+    /// `cargo` in `directory`, without what the environment would add to the flags.
+    pub(crate) fn cargo(directory: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new("cargo");
+        for leaks in ["RUSTFLAGS", "MIRIFLAGS", "CARGO_TARGET_DIR", "CARGO_ENCODED_RUSTFLAGS"] {
+            command.env_remove(leaks);
+        }
+        // Cargo, and the toolchain and the package it set for this program, are not meant for the next one.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+            command.env_remove(name);
+        }
+        command.env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TERM_COLOR", "never");
+        command.args(args).current_dir(directory);
+        command
+    }
+}
+
+/// What a program left behind.
+pub(crate) struct Ended {
+    /// None when it was stopped: by the time limit, or because nobody wanted to know any more.
+    pub(crate) success: Option<bool>,
+    /// Standard output and standard error, as they came.
+    pub(crate) text: String,
+    pub(crate) took: Duration,
+}
+
+/// Runs a program for at most `limit`, or until `enough`.
+pub(crate) fn run(command: &mut Command, limit: Duration, enough: &AtomicBool) -> Result<Ended> {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let name = format!("laneway-verify-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+    let log = std::env::temp_dir().join(name);
+    let out = File::create(&log).context("no file for a program's output")?;
+    command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
+    let began = Instant::now();
+    let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+    let success = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status.success());
+        }
+        if began.elapsed() > limit || enough.load(Ordering::Relaxed) {
+            child.kill()?;
+            child.wait()?;
+            break None;
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    fs::remove_file(&log)?;
+    Ok(Ended { success, text, took: began.elapsed() })
+}
+
+/// As [`run`], for a program whose success is taken for granted.
+pub(crate) fn must(command: &mut Command, limit: Duration) -> Result<String> {
+    let ended = run(command, limit, &AtomicBool::new(false))?;
+    ensure!(ended.success == Some(true), "{command:?}:\n{}", tail(&ended.text, 30));
+    Ok(ended.text)
+}
+
+/// Whether a program can be run and succeeds.
+pub(crate) fn has(program: &str, args: &[&str]) -> bool {
+    let quiet = Command::new(program).args(args).stdin(Stdio::null()).output();
+    quiet.is_ok_and(|output| output.status.success())
+}
+
+/// The last lines of a text.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
