@@ -253,7 +253,8 @@ fn a_queue_s_limits_hold_for_what_is_sent_and_are_seen_in_stat() {
     assert!(number("segment_bytes") >= 10_000 && number("depth_bytes") >= number("segment_bytes"));
     assert!(number("reserved_bytes") > 20_000 && number("limit_bytes") >= number("reserved_bytes"));
     assert!(root.run(["stat", "free"]).ok().contains("pressure  high"));
-    root.run(["send", "free", &text, &text, "--on-full", "grow-then-drop"]).ok();
+    let dropped = root.run(["send", "free", &text, &text, "--on-full", "grow-then-drop"]);
+    assert_eq!((dropped.code, dropped.stderr.contains("2 of 2 messages were dropped")), (Some(0), true), "{dropped:?}");
     assert!(root.run(["stat", "free", "--json"]).json()[0]["dropped"].as_u64() >= Some(1));
     root.run(["drain", "free"]).ok();
     assert_eq!(root.run(["stat", "free", "--json"]).json()[0]["pressure"], "normal");
