@@ -44,13 +44,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    fn resume(memory: &Memory) -> Result<(ring::Writer, u64), Damage> {
+    /// The ring and the segments of a lane that is taken over, and how many messages lie beyond the last owner's hint.
+    fn resume(memory: &Memory) -> Result<(ring::Writer, Growth, u64), Damage> {
         let hint: Peer<AtomicU64> = memory.lane.peer(layout::lane::WRITE_HINT);
         if let Some(damage) = memory.damage_on_record() {
             return Err(damage);
         }
         let table = memory.table();
-        ring::Writer::resume(
+        let (ring, beyond_hint) = ring::Writer::resume(
             memory.lane.window(&table.ring()),
             table,
             memory.max_message,
@@ -59,14 +60,18 @@ impl Writer {
             memory.receiver.peer(memory.slot(layout::slot::READ_POS)),
             memory.lane.own(layout::lane::ACCEPTED),
         )
-        .map_err(|broken| memory.damage(broken))
+        .map_err(|broken| memory.damage(broken))?;
+        let reserved = memory.lane.own(layout::lane::RESERVED);
+        let (read, write) = (ring.read_copy(), ring.write_pos());
+        let growth = Growth::adopt(Arc::clone(&memory.lane), memory.table(), reserved, read, write);
+        Ok((ring, growth, beyond_hint))
     }
 
     /// Takes over the lane: after the last committed record, open, awake. The other half of what it returns is for
     /// sleeping until there is room.
     pub(crate) fn attach(memory: Memory) -> Result<(Writer, Sleeper), Damage> {
         let lane = &memory.lane;
-        let (ring, beyond_hint) = Self::resume(&memory)?;
+        let (ring, growth, beyond_hint) = Self::resume(&memory)?;
         let sent: Own<AtomicU64> = lane.own(layout::lane::SENT);
         let receiver = Ringer::new(
             memory.receiver.peer(layout::receiver::SLEEPS),
@@ -80,11 +85,10 @@ impl Writer {
             memory.receiver.peer(memory.slot(layout::slot::RUNG_AT)),
             memory.fences,
         );
-        let reserved = lane.own(layout::lane::RESERVED);
-        let (read, write) = (ring.read_copy(), ring.write_pos());
+        let write = ring.write_pos();
         let mut writer = Writer {
             ring,
-            growth: Growth::adopt(Arc::clone(lane), memory.table(), reserved, read, write),
+            growth,
             pressure: Pressure::Normal,
             pressure_word: lane.own(layout::lane::PRESSURE),
             high_water: lane.own(layout::lane::HIGH_WATER),
@@ -112,10 +116,8 @@ impl Writer {
     /// Gives back what a lane's dead owners left reserved, and what its reader has passed. The caller holds the lane's lock.
     pub(crate) fn trim_abandoned(memory: &Memory) -> Result<(), Damage> {
         let lane = &memory.lane;
-        let (mut ring, _) = Writer::resume(memory)?;
-        let reserved = lane.own(layout::lane::RESERVED);
+        let (mut ring, mut growth, _) = Writer::resume(memory)?;
         let (read, write) = (ring.read_copy(), ring.write_pos());
-        let mut growth = Growth::adopt(Arc::clone(lane), memory.table(), reserved, read, write);
         let closed_at: Peer<AtomicU64> = lane.peer(layout::lane::CLOSED_AT);
         if let Some(slot) = ring.segment() {
             // The room behind the last record is of no use to anybody but a sender, and the next one can take its own.

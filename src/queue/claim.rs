@@ -70,7 +70,9 @@ impl<'a> Claim<'a> {
         if self.written != self.len() {
             return Err(WrongLength { len: self.written, expected: self.len() });
         }
-        Ok(self.sender.commit_filled(self.claim))
+        let sent = self.sender.commit_filled(self.claim);
+        self.sender.ring();
+        Ok(sent)
     }
 
     /// Gives the room back, as dropping the claim does.

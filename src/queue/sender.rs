@@ -333,8 +333,7 @@ impl Sender {
     #[inline(always)]
     fn commit(&mut self, claim: ring::Claim, payload: &[u8]) -> Sent {
         self.lane.fill(&claim, 0, payload);
-        let position = self.lane.commit(claim);
-        Sent { position, lane: self.number, pressure: self.lane.pressure() }
+        self.commit_filled(claim)
     }
 
     #[cold]
@@ -494,9 +493,10 @@ impl Sender {
         self.lane.payload(claim)
     }
 
+    /// Commits; does not ring.
+    #[inline(always)]
     pub(super) fn commit_filled(&mut self, claim: ring::Claim) -> Sent {
         let position = self.lane.commit(claim);
-        self.lane.ring();
         Sent { position, lane: self.number, pressure: self.lane.pressure() }
     }
 }
