@@ -10,6 +10,8 @@ mod loom;
 mod miri;
 mod models;
 mod mutants;
+mod namespace;
+mod soak;
 mod workspace;
 
 use check::{Check, Verdict};
@@ -19,7 +21,7 @@ use std::time::Instant;
 use workspace::Workspace;
 
 /// Every check, in the order of `all`.
-const CHECKS: &[&dyn Check] = &[&loom::Loom, &mutants::Mutants, &miri::Miri, &aarch64::Aarch64];
+const CHECKS: &[&dyn Check] = &[&loom::Loom, &mutants::Mutants, &miri::Miri, &aarch64::Aarch64, &soak::Soak];
 
 #[derive(Parser)]
 #[command(about = "Checks laneway by more than tests", after_help = summary())]
