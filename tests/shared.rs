@@ -119,6 +119,34 @@ fn nobody_writes_or_removes_what_is_another_s() {
 }
 
 #[test]
+fn a_queue_that_cannot_be_looked_at_for_a_moment_was_not_removed() {
+    if !root() {
+        return;
+    }
+    let dir = scratch();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let path = dir.path().join("queue");
+    as_user(RECEIVER, true, || {
+        let options = Queue::options().capacity(4096).overflow_limit(0);
+        let (queue, shut) = (options.create(&path).unwrap(), |mode| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        });
+        let (mut sender, receiver) = (queue.sender().unwrap(), queue.receiver().unwrap());
+        shut(0);
+        let unknown = receiver.drain().unwrap_err();
+        assert!(matches!(unknown.cause(), Cause::Io { .. }), "{unknown}");
+        assert_eq!(receiver.recv_timeout(Duration::from_millis(250)).unwrap_err(), RecvError::Timeout);
+        while sender.try_send(&[0; 500]).is_ok() {}
+        let full = sender.send_timeout(&[0; 500], Duration::from_millis(250)).unwrap_err();
+        assert_eq!(full, laneway::SendError::Timeout);
+        shut(0o700);
+        assert!(receiver.drain().unwrap().count() > 5);
+        sender.send(b"still here").unwrap();
+        assert_eq!(receiver.recv().unwrap().to_vec(), b"still here");
+    });
+}
+
+#[test]
 fn a_hostile_sender_harms_its_own_lane() {
     if !root() {
         return;
