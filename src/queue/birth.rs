@@ -23,7 +23,7 @@ fn build(path: &Path, header: &Header, limits: &Limits, opening: Opening) -> Res
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(|error| io("", error))?;
     let parent = Dir::open(&parent).map_err(|error| io("", error))?;
     check_filesystem(&parent, opening.any_filesystem)?;
-    if parent.has(&name) {
+    if parent.has(&name).map_err(|error| io("", error))? {
         return Err(Cause::AlreadyExists);
     }
     let queue_id = host::random_id().map_err(|error| io("", error))?;
@@ -184,7 +184,7 @@ fn remove_from(parent: &Dir, name: &str, expected: Option<&FileStat>) -> Result<
     }
     dismantle(parent, &hidden, &dir).inspect_err(|_| {
         // Refused before anything was gone: then it keeps its name, too.
-        if dir.has(QUEUE) {
+        if dir.has(QUEUE).unwrap_or(false) {
             let _ = parent.rename_new(&hidden, parent, name);
         }
     })

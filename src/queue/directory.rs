@@ -125,9 +125,10 @@ impl Directory {
         Error::new(verb, &self.path, cause)
     }
 
-    /// Whether the queue still exists under any name.
+    /// Whether the queue still exists under any name. Who is told that it does not never asks again, so that must be
+    /// certain: a question that the kernel could not answer does not count.
     pub(super) fn is_attached(&self) -> bool {
-        self.dir.has(QUEUE)
+        self.dir.has(QUEUE).unwrap_or(true)
     }
 
     /// When a name was last added to the directory or taken from it, nanoseconds since 1970, if that is so long ago that
@@ -223,7 +224,9 @@ impl Directory {
         // First without O_CREAT, which sticky directories refuse for files of others.
         let answer = match self.dir.open_file(&name, true) {
             // A lane whose lock was lost may have an owner that we cannot see: nobody takes it again.
-            Err(error) if error.kind() == ErrorKind::NotFound && self.dir.has(&lane_name(number)) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.dir.has(&lane_name(number)).unwrap_or(true) => {
+                return Ok(None);
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => match self.dir.create_file(&name, 0o600) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => self.dir.open_file(&name, true),
                 answer => {

@@ -128,7 +128,9 @@ impl Queue {
             answer => answer.map_err(failed)?,
         };
         dir.names(|name| {
-            if check_name(name).is_ok() && dir.open_dir(name).is_ok_and(|queue| queue.has(files::QUEUE)) {
+            if check_name(name).is_ok()
+                && dir.open_dir(name).is_ok_and(|queue| queue.has(files::QUEUE).unwrap_or(false))
+            {
                 names.push(name.to_owned());
             }
         })

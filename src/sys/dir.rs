@@ -74,9 +74,13 @@ impl Dir {
         absent_is_fine(unlinkat(&self.0, name, UnlinkatFlags::RemoveDir))
     }
 
-    /// Whether there is something of this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    /// Whether there is something of this name. Only one answer of the kernel says that there is not.
+    pub(crate) fn has(&self, name: &str) -> io::Result<bool> {
+        match fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// What the kernel says of a file in it.
