@@ -7,6 +7,8 @@
 mod support;
 
 use laneway::{Cause, Queue, RecvError, SendError, TryRecvError, Wait, layout};
+use nix::sys::resource::Resource;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -57,6 +59,17 @@ fn child() {
             }
             let stats = receiver.wait_stats();
             part.say(&format!("{} {}", stats.wakes, stats.expired));
+        }
+        "list without descriptors" => {
+            // Fills the gaps: the limit is one of numbers.
+            let all: Vec<_> = (0..64).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+            let highest = all.iter().map(AsRawFd::as_raw_fd).max().unwrap();
+            let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            // One for the root and one to list it, and none to look at what is in it.
+            nix::sys::resource::setrlimit(Resource::RLIMIT_NOFILE, highest as u64 + 3, hard).unwrap();
+            let answer = Queue::list(part.queue.parent().unwrap());
+            nix::sys::resource::setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+            part.say(&answer.map_or_else(|error| error.to_string(), |names| format!("{names:?}")));
         }
         "wait until detached" => {
             let queue = part.open();
@@ -395,6 +408,16 @@ fn two_queues_have_nothing_to_do_with_each_other() {
     assert_eq!(Queue::list(dir.path()).unwrap(), ["other"]);
     other.sender().unwrap().send(b"still here").unwrap();
     assert_eq!(receivers[1].recv_timeout(LONG).unwrap().to_vec(), b"still here");
+}
+
+#[test]
+fn a_queue_that_cannot_be_looked_at_for_want_of_descriptors_is_not_left_out_of_a_list() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 1);
+    let mut child = Role::new("list without descriptors", queue.path()).start();
+    let said = child.hear().unwrap();
+    assert!(said.contains("Too many open files"), "{said}");
+    assert!(child.succeeded());
 }
 
 #[test]
