@@ -127,14 +127,18 @@ impl Queue {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
             answer => answer.map_err(failed)?,
         };
-        dir.names(|name| {
-            if check_name(name).is_ok()
-                && dir.open_dir(name).is_ok_and(|queue| queue.has(files::QUEUE).unwrap_or(false))
-            {
-                names.push(name.to_owned());
-            }
+        let mut failure = None;
+        dir.names(|name| match dir.open_dir(name).and_then(|queue| queue.has(files::QUEUE)) {
+            _ if check_name(name).is_err() => {}
+            Ok(true) => names.push(name.to_owned()),
+            Ok(false) => {}
+            Err(error) if is_no_queue(&error) => {}
+            Err(error) => failure = Some(error),
         })
         .map_err(failed)?;
+        if let Some(error) = failure {
+            return Err(failed(error));
+        }
         names.sort_unstable();
         Ok(names)
     }
@@ -169,6 +173,12 @@ impl Queue {
     pub fn capacity(&self) -> u64 {
         self.directory.header().ring_capacity
     }
+}
+
+/// Whether a failure to look into something says that it is no queue of ours. Without memory or descriptors it says nothing.
+fn is_no_queue(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
 /// Checks that `name` can be a queue's name: 1 to 200 bytes, no `/`, no control character, and not starting with a
