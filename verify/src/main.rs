@@ -6,11 +6,14 @@
 mod aarch64;
 mod assembly;
 mod check;
+mod faults;
 mod loom;
+mod mail;
 mod miri;
 mod models;
 mod mutants;
 mod namespace;
+mod role;
 mod soak;
 mod workspace;
 
@@ -21,7 +24,8 @@ use std::time::Instant;
 use workspace::Workspace;
 
 /// Every check, in the order of `all`.
-const CHECKS: &[&dyn Check] = &[&loom::Loom, &mutants::Mutants, &miri::Miri, &aarch64::Aarch64, &soak::Soak];
+const CHECKS: &[&dyn Check] =
+    &[&loom::Loom, &mutants::Mutants, &miri::Miri, &aarch64::Aarch64, &soak::Soak, &faults::Faults];
 
 #[derive(Parser)]
 #[command(about = "Checks laneway by more than tests", after_help = summary())]
@@ -43,6 +47,9 @@ fn summary() -> String {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = role::play() {
+        return code;
+    }
     let args = Args::parse();
     let workspace = Workspace::here();
     let (mut passed, mut failed) = (0, 0);

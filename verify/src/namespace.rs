@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, getgid, getuid};
+use nix::unistd::{ForkResult, Pid, fork, getgid, getppid, getuid};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -33,10 +33,17 @@ pub(crate) fn exit_code(child: Pid) -> Result<i32> {
     }
 }
 
-/// Ends this process when its parent ends.
-pub(crate) fn die_with_parent() {
-    // SAFETY: prctl takes numbers.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+/// Ends this process when `parent`, which forked it, ends; also when it has already.
+pub(crate) fn die_with(parent: Pid) {
+    // SAFETY: prctl takes numbers; the end of a process that has nothing to drop or to flush.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // A parent outside this pid namespace has no number in it.
+        let now = getppid();
+        if now != parent && now.as_raw() != 0 {
+            libc::_exit(0);
+        }
+    }
 }
 
 /// Takes this process into namespaces of its own, with a user namespace where that is what it takes.

@@ -1,7 +1,6 @@
 //! Senders, a receiver and others that are killed at random moments, stopped, continued, and fork meanwhile, on a file
 //! system that is nearly full; and books that say what was promised.
 
-mod mail;
 mod others;
 mod page;
 mod part;
@@ -11,10 +10,11 @@ mod storm;
 mod supervisor;
 
 use crate::check::{Check, Verdict};
-use crate::namespace::{die_with_parent, enter, exit_code, forked, mount_memory};
+use crate::namespace::{die_with, enter, exit_code, forked, mount_memory};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use nix::sched::CloneFlags;
+use nix::unistd::getpid;
 use page::Page;
 use part::Phase;
 use std::fs;
@@ -56,15 +56,17 @@ impl Check for Soak {
         fs::create_dir_all(&root)?;
         let page = Page::new()?;
         let (reader, writer) = std::io::pipe()?;
+        let parent = getpid();
         let child = forked(|| {
-            die_with_parent();
+            die_with(parent);
             if let Err(error) = enter(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID) {
                 let _ = std::io::Write::write_all(&mut &writer, format!("skipped: {error:#}").as_bytes());
                 return 2;
             }
             // The first process of a new namespace: what it leaves ends with it.
+            let parent = getpid();
             let first = forked(|| {
-                die_with_parent();
+                die_with(parent);
                 match chaos(page, seed, &root, kills, limit) {
                     Ok(figure) => drop(std::io::Write::write_all(&mut &writer, figure.as_bytes())),
                     Err(error) => page.complain(&format!("the supervisor: {error:#}")),

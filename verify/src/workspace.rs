@@ -42,6 +42,8 @@ impl Workspace {
 pub(crate) struct Ended {
     /// None when it was stopped: by the time limit, or because nobody wanted to know any more.
     pub(crate) success: Option<bool>,
+    /// Its exit code; none when it was stopped, or ended by a signal.
+    pub(crate) code: Option<i32>,
     /// Standard output and standard error, as they came.
     pub(crate) text: String,
     pub(crate) took: Duration,
@@ -56,9 +58,9 @@ pub(crate) fn run(command: &mut Command, limit: Duration, enough: &AtomicBool) -
     command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
     let began = Instant::now();
     let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
-    let success = loop {
+    let status = loop {
         if let Some(status) = child.try_wait()? {
-            break Some(status.success());
+            break Some(status);
         }
         if began.elapsed() > limit || enough.load(Ordering::Relaxed) {
             child.kill()?;
@@ -69,7 +71,8 @@ pub(crate) fn run(command: &mut Command, limit: Duration, enough: &AtomicBool) -
     };
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     fs::remove_file(&log)?;
-    Ok(Ended { success, text, took: began.elapsed() })
+    let (success, code) = (status.map(|status| status.success()), status.and_then(|status| status.code()));
+    Ok(Ended { success, code, text, took: began.elapsed() })
 }
 
 /// As [`run`], for a program whose success is taken for granted.

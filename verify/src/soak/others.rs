@@ -1,8 +1,8 @@
 //! Who else is killed: somebody who observes, and wants to receive too; and somebody who creates and destroys queues.
 
-use super::mail::Mail;
 use super::page::{LANES, count};
 use super::part::{Part, Phase};
+use crate::mail::Mail;
 use laneway::{Cause, Queue};
 use std::sync::atomic::Ordering::SeqCst;
 

@@ -1,9 +1,9 @@
 //! A receiver that is killed: takes messages in every way there is, and checks each against the books.
 
-use super::mail::Mail;
 use super::page::{LANES, count};
 use super::part::{Part, Phase};
 use super::storm;
+use crate::mail::Mail;
 use laneway::{Cause, Message, Receiver, RecvError, TryRecvError};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! A sender that is killed: attaches, sends in every way there is, forks and starts programs meanwhile, goes and comes back.
 
-use super::mail::Mail;
 use super::page::{Lane, count};
 use super::part::{Part, Phase};
 use super::storm;
+use crate::mail::Mail;
 use laneway::{Cause, OnFull, SendError, Sender};
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;

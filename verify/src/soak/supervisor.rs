@@ -229,7 +229,7 @@ impl Supervisor {
         let mut done = [false; SLOTS];
         let (mut moved, mut progress) = (Instant::now(), 0);
         while !self.page.has_complaints() {
-            for index in 0..SLOTS {
+            for (index, done) in done.iter().enumerate() {
                 let slot = &mut self.slots[index];
                 match slot.pid {
                     Some(pid) if slot.stopped => {
@@ -237,7 +237,7 @@ impl Supervisor {
                         slot.stopped = false;
                     }
                     // Whoever was killed a moment ago is started again, and ends by itself.
-                    None if !done[index] => self.start(index)?,
+                    None if !done => self.start(index)?,
                     _ => {}
                 }
             }
@@ -245,10 +245,10 @@ impl Supervisor {
             let before: Vec<bool> = self.slots.iter().map(|slot| slot.pid.is_some()).collect();
             let dead_before = self.deeds.kills;
             self.reap()?;
-            for index in 0..SLOTS {
+            for (index, done) in done.iter_mut().enumerate() {
                 // One of the last to be killed may only now be dead.
                 let killed = self.page.slots[index].doomed.load(SeqCst) >= self.slots[index].incarnation;
-                done[index] |= before[index] && self.slots[index].pid.is_none() && !killed;
+                *done |= before[index] && self.slots[index].pid.is_none() && !killed;
             }
             let others = (0..SLOTS).all(|index| index == RECEIVER || done[index]);
             if others && self.page.owing().is_empty() {

@@ -1,0 +1,204 @@
+//! Every system call of a whole life, failing in every way that there is, and the process killed in the middle of it.
+
+mod ledger;
+pub(crate) mod life;
+mod recovery;
+mod sites;
+
+use crate::check::{Check, Verdict};
+use crate::role;
+use crate::workspace::{Workspace, has, run};
+use anyhow::{Context, Result};
+use ledger::Ledger;
+use sites::{Fault, Site, When};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+pub(crate) struct Faults;
+
+/// A life takes less than a second; what takes that long has hung.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Of how many cases one is tried with `--quick`.
+const QUICK: usize = 13;
+/// Cases at a time: most of one is waiting.
+const WORKERS: usize = 4;
+
+/// How a case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// Nothing was refused.
+    Survived,
+    /// A step was refused with a sentence, and went well the second time.
+    Recovered,
+    /// Refused for good, with a sentence.
+    Refused,
+    Killed,
+}
+
+impl Check for Faults {
+    fn name(&self) -> &'static str {
+        "faults"
+    }
+
+    fn about(&self) -> &'static str {
+        "every system call of a whole life, failing in every way, and killed in the middle of it"
+    }
+
+    fn longer(&self) -> &'static str {
+        "without --quick it is whole: every site with every fault"
+    }
+
+    fn run(&self, _workspace: &Workspace, quick: bool) -> Result<Verdict> {
+        if !has("strace", &["-qq", "-e", "trace=none", "true"]) {
+            return Ok(Verdict::Skipped("strace is not there, or may not trace: apt-get install strace".to_owned()));
+        }
+        let root = Root::new()?;
+        let sites = enumerate(&root.0)?;
+        let cases: Vec<(Site, Fault, When)> = sites::cases(&sites);
+        let skip = if quick { QUICK } else { 1 };
+        let chosen: Vec<&(Site, Fault, When)> = cases.iter().step_by(skip).collect();
+        let names: BTreeMap<&str, usize> = sites.iter().fold(BTreeMap::new(), |mut names, site| {
+            *names.entry(site.name.as_str()).or_default() += 1;
+            names
+        });
+        let (next, found) = (AtomicUsize::new(0), Mutex::new((BTreeMap::new(), Vec::new())));
+        thread::scope(|scope| {
+            for _ in 0..WORKERS {
+                scope.spawn(|| {
+                    while let Some((index, (site, fault, when))) =
+                        Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, *chosen.get(index)?)))
+                    {
+                        let answer = case(&root.0.join(format!("{index}")), site, *fault, *when);
+                        let mut found = found.lock().expect("no worker panics with it");
+                        match answer {
+                            Ok(outcome) => *found.0.entry(outcome).or_insert(0) += 1,
+                            Err(error) => found.1.push(format!("{}: {error:#}", sites::describe(site, *fault, *when))),
+                        }
+                    }
+                });
+            }
+        });
+        let (outcomes, mut complaints) = found.into_inner().expect("as above");
+        let failures = complaints.len();
+        complaints.truncate(40);
+        if outcomes.is_empty() {
+            complaints.push("no case ran".to_owned());
+        }
+        let list: Vec<String> = names.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let figure = format!(
+            "{} call sites of {} system calls, {} cases of {}, {failures} failures; {outcomes:?}.\n     Sites: {}",
+            sites.len(),
+            names.len(),
+            chosen.len(),
+            cases.len(),
+            list.join(", ")
+        );
+        Ok(Verdict::of(figure, &complaints))
+    }
+}
+
+/// A directory in memory where there is one; removed in the end.
+struct Root(PathBuf);
+
+impl Root {
+    fn new() -> Result<Root> {
+        let shm = Path::new("/dev/shm");
+        let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
+        let path = parent.join(format!("laneway-verify-{}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Root(path))
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The calls that a life makes when none fails.
+fn enumerate(root: &Path) -> Result<Vec<Site>> {
+    let directory = root.join("sites");
+    let log = root.join("log");
+    let log_text = log.to_str().context("a path that is text")?;
+    let lived = live(&directory, &["-o", log_text])?;
+    anyhow::ensure!(lived.complaint.is_none(), "without any fault: {:?}", lived.complaint);
+    anyhow::ensure!(lived.outcome == Outcome::Survived, "without any fault: {:?}", lived.lines);
+    let sites = sites::parse(&fs::read_to_string(&log)?);
+    anyhow::ensure!(sites.len() > 100, "only {} calls were seen", sites.len());
+    recovery::recover(&directory)?;
+    fs::remove_dir_all(&directory)?;
+    Ok(sites)
+}
+
+fn case(directory: &Path, site: &Site, fault: Fault, when: When) -> Result<Outcome> {
+    let trace = format!("trace={}", site.name);
+    let inject = sites::inject(site, fault, when);
+    let lived = live(directory, &["-e", &trace, "-o", "/dev/null", "-e", &inject])?;
+    if let Some(complaint) = lived.complaint {
+        anyhow::bail!("{complaint}; {}", lived.lines.join("; "));
+    }
+    let path = directory.to_str().context("a path that is text")?;
+    let errors =
+        ["send", "there was no", "the lane is", "the queue was removed", "nothing came", "is damaged at position"];
+    // What may not be looked at is not listed.
+    let unlisted = matches!(fault, Fault::Error("EPERM" | "EACCES"));
+    for line in &lived.lines {
+        anyhow::ensure!(
+            line.contains(path)
+                || unlisted && line.contains("is not listed")
+                || errors.iter().any(|error| line.contains(error)),
+            "an error that does not say where: {line}"
+        );
+    }
+    if lived.outcome == Outcome::Refused && when == When::Once {
+        anyhow::bail!("one call that failed ended it: {}", lived.lines.join("; "));
+    }
+    recovery::recover(directory).with_context(|| format!("afterwards ({})", lived.lines.join("; ")))?;
+    fs::remove_dir_all(directory)?;
+    Ok(lived.outcome)
+}
+
+/// What became of a life.
+struct Lived {
+    outcome: Outcome,
+    lines: Vec<String>,
+    complaint: Option<String>,
+}
+
+/// Lets somebody live in a new directory, under strace.
+fn live(directory: &Path, strace: &[&str]) -> Result<Lived> {
+    fs::create_dir(directory)?;
+    let ledger = Ledger::open(&directory.join("ledger"))?;
+    let stop = AtomicBool::new(false);
+    let ended = thread::scope(|scope| -> Result<_> {
+        let echo = recovery::Echo::new(directory)?;
+        let echo = scope.spawn(|| echo.play(&stop));
+        let mut command = Command::new("strace");
+        command.args(["-qq", "-f"]).args(strace).arg("--").arg(role::program()?);
+        let ended = run(role::tell(&mut command, "life", directory), LIMIT, &AtomicBool::new(false));
+        stop.store(true, Ordering::SeqCst);
+        echo.join().map_err(|_| anyhow::anyhow!("the echo panicked"))?;
+        ended
+    })?;
+    let lines = ledger.lines();
+    let (begun, done) = (ledger.begun.load(Ordering::SeqCst), ledger.done.load(Ordering::SeqCst));
+    ledger.close();
+    let panicked = lines.iter().any(|line| line.contains("panicked"));
+    let (outcome, complaint) = match (ended.success, ended.code) {
+        _ if panicked => (Outcome::Refused, Some("it panicked".to_owned())),
+        (None, _) => (Outcome::Refused, Some(format!("it hung in step {begun}, {done} were done"))),
+        (Some(true), _) if lines.is_empty() => (Outcome::Survived, None),
+        (Some(true), _) => (Outcome::Recovered, None),
+        (_, Some(3)) => (Outcome::Refused, None),
+        (_, None | Some(137)) => (Outcome::Killed, None),
+        (_, Some(code)) => (Outcome::Refused, Some(format!("it ended with {code} in step {begun}: {}", ended.text))),
+    };
+    Ok(Lived { outcome, lines, complaint })
+}
