@@ -7,6 +7,7 @@ mod aarch64;
 mod assembly;
 mod check;
 mod faults;
+mod hosts;
 mod loom;
 mod mail;
 mod miri;
@@ -25,7 +26,7 @@ use workspace::Workspace;
 
 /// Every check, in the order of `all`.
 const CHECKS: &[&dyn Check] =
-    &[&loom::Loom, &mutants::Mutants, &miri::Miri, &aarch64::Aarch64, &soak::Soak, &faults::Faults];
+    &[&loom::Loom, &mutants::Mutants, &miri::Miri, &aarch64::Aarch64, &soak::Soak, &faults::Faults, &hosts::Hosts];
 
 #[derive(Parser)]
 #[command(about = "Checks laneway by more than tests", after_help = summary())]

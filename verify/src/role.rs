@@ -1,6 +1,6 @@
 //! Processes that a check starts: this program again, told by its environment what it is to be.
 
-use crate::faults;
+use crate::{faults, hosts};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -24,7 +24,7 @@ pub(crate) fn play() -> Option<ExitCode> {
     let directory = PathBuf::from(std::env::var_os(DIRECTORY)?);
     let code = match role.as_str() {
         "life" => faults::life::live(&directory),
-        _ => 64,
+        part => hosts::play(part, &directory),
     };
     Some(ExitCode::from(code))
 }
