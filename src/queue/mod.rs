@@ -5,6 +5,8 @@ mod claim;
 mod directory;
 mod drain;
 mod files;
+#[cfg(fuzzing)]
+mod fuzzed;
 mod iter;
 mod message;
 mod observer;
@@ -20,6 +22,8 @@ mod sender_options;
 
 pub use claim::Claim;
 pub use drain::{Drain, TurnEnd};
+#[cfg(fuzzing)]
+pub use fuzzed::{Fuzzed, Part, Plan};
 pub use iter::{Iter, TryIter};
 pub use message::{Message, MessageReader};
 pub use observer::{LaneStat, Observer, Peeked, QueueStat};

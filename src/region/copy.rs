@@ -2,7 +2,8 @@
 //!
 //! The compiler must neither assume that the shared bytes hold still nor read them twice. Short runs are copied as
 //! relaxed atomic words, which say just that. Long runs are copied by an instruction that the compiler cannot look
-//! into. The shared side is always aligned to 8 and may be touched up to the next multiple of 8.
+//! into. The shared side is always aligned to 8 and may be touched up to the next multiple of 8. Miri and fuzzing, whose
+//! sanitizer cannot look into it either, get words only.
 //!
 //! Messages come out in pieces of 16 bytes, again by an opaque instruction: the compiler moves what was just copied in
 //! pieces of 16, and a load cannot be served from two smaller stores that are still on their way (10 ns a message).
@@ -11,7 +12,7 @@
 use crate::sync::{AtomicU64, Ordering};
 
 /// From here on, bytes, one `rep movsb` beats a loop of words (measured on the machine of docs/performance.md).
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 const LONG: usize = 512;
 
 /// Copies `len` private bytes at `from` to shared memory at `to`.
@@ -21,7 +22,7 @@ const LONG: usize = 512;
 /// bytes as atomics, and no reference to those bytes exists.
 #[inline(always)]
 pub(crate) unsafe fn copy_in(to: *mut u8, from: *const u8, len: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
     if len >= LONG {
         // SAFETY: the caller's contract.
         unsafe { move_bytes(to, from, len) };
@@ -52,7 +53,7 @@ pub(crate) unsafe fn copy_in(to: *mut u8, from: *const u8, len: usize) {
 /// atomics, and no reference to those bytes exists.
 #[inline(always)]
 pub(crate) unsafe fn copy_out(to: *mut u8, from: *const u8, len: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
     if len >= LONG {
         // SAFETY: the caller's contract.
         unsafe { move_bytes(to, from, len) };
@@ -80,7 +81,7 @@ pub(crate) unsafe fn copy_out(to: *mut u8, from: *const u8, len: usize) {
 }
 
 /// Whether there is an instruction that moves 16 bytes at a time behind the compiler's back.
-const PAIRS: bool = cfg!(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)));
+const PAIRS: bool = cfg!(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(any(miri, fuzzing))));
 
 /// # Safety
 /// `from` is valid for reading and `to` for writing 16 bytes.
@@ -110,7 +111,7 @@ unsafe fn move_16(to: *mut u8, from: *const u8) {
 
 /// # Safety
 /// `from` is valid for reading and `to` for writing `len` bytes, and they do not overlap.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 #[inline(always)]
 unsafe fn move_bytes(to: *mut u8, from: *const u8, len: usize) {
     // SAFETY: the caller's contract; the direction flag is clear on entry to any asm block.

@@ -106,6 +106,30 @@ impl Region {
         Arc::new(Region { base, len, writable: true, guard: None, memory: Memory::Heap(words) })
     }
 
+    /// Zeroes it. Nobody else may be using it.
+    #[cfg(fuzzing)]
+    pub(crate) fn zero(&self) {
+        // SAFETY: the memory is ours, as long as that, and nobody else is using it.
+        unsafe { self.base.write_bytes(0, self.len) };
+    }
+
+    /// Where it lies in this process.
+    #[cfg(fuzzing)]
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.base.addr()..self.base.addr() + self.len
+    }
+
+    /// Copies bytes out as from a file; false when they are not all there.
+    #[cfg(fuzzing)]
+    pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> bool {
+        let there = offset.checked_add(to.len() as u64).is_some_and(|end| end <= self.len as u64);
+        if there {
+            // SAFETY: just checked to lie inside the region, which is another allocation than `to`.
+            unsafe { std::ptr::copy_nonoverlapping(self.base.add(offset as usize), to.as_mut_ptr(), to.len()) };
+        }
+        there
+    }
+
     /// A word that this process may write.
     pub(crate) fn own<T: Word>(self: &Arc<Self>, offset: usize) -> Own<T> {
         assert!(self.writable, "a word of a read-only mapping was taken for writing");
