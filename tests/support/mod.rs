@@ -187,6 +187,11 @@ impl Peer {
         self.child.wait().unwrap().success()
     }
 
+    /// Whether the child has ended, well or not.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         self.input = None;
         self.child.wait().unwrap()
