@@ -121,6 +121,14 @@ impl Queue {
         Receiver { lanes, sleeper }
     }
 
+    /// What only a sender does that lies: says of the message at `position`, in the first lap, that it is `len` bytes long.
+    pub fn lie(&self, lane: usize, position: u64, len: u32) {
+        let ring = layout::Place::ring(self.capacity);
+        let word = ring.lap(position).message(len);
+        // ORDERING(publish): as if it were a message.
+        self.lanes[lane].window(&ring).word(position).store(word.0, Ordering::Release);
+    }
+
     /// An observer of a lane.
     pub fn observer(&self, lane: usize) -> Observer {
         Observer { view: View::new(self.memory(lane)) }
@@ -263,6 +271,11 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// How long the next message is, if there is one; does not take it.
+    pub fn next_len(&self, lane: usize) -> Option<u32> {
+        self.lanes[lane].message().map(|record| record.len)
+    }
+
     /// The next message, copied and released, if there is one. Looks at all lanes.
     pub fn try_recv(&self) -> Option<Payload> {
         self.lanes.iter().find_map(|lane| {

@@ -74,3 +74,19 @@ fn overwrite(owner: fn((Queue, Sender)) -> (Queue, Sender), receive: fn(&Receive
         assert_eq!(received[1..], if sent { vec![[2; 7]] } else { vec![] });
     });
 }
+
+/// What was checked is what is used: the word is loaded once.
+#[test]
+fn a_length_that_changes_while_it_is_judged_is_never_believed_unchecked() {
+    loom::model(|| {
+        let queue = Queue::new(1, 64);
+        let (mut sender, receiver) = (queue.sender(0), queue.receiver());
+        assert!(sender.try_send_quietly(&[7]));
+        let lying = thread::spawn({
+            let queue = queue.clone();
+            move || queue.lie(0, 0, 4096)
+        });
+        assert!(matches!(receiver.next_len(0), None | Some(8)));
+        lying.join().unwrap();
+    });
+}
