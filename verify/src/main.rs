@@ -14,6 +14,7 @@ mod miri;
 mod models;
 mod mutants;
 mod namespace;
+mod planted;
 mod role;
 mod soak;
 mod workspace;
@@ -25,8 +26,16 @@ use std::time::Instant;
 use workspace::Workspace;
 
 /// Every check, in the order of `all`.
-const CHECKS: &[&dyn Check] =
-    &[&loom::Loom, &mutants::Mutants, &miri::Miri, &aarch64::Aarch64, &soak::Soak, &faults::Faults, &hosts::Hosts];
+const CHECKS: &[&dyn Check] = &[
+    &loom::Loom,
+    &mutants::Mutants,
+    &planted::Planted,
+    &miri::Miri,
+    &aarch64::Aarch64,
+    &soak::Soak,
+    &faults::Faults,
+    &hosts::Hosts,
+];
 
 #[derive(Parser)]
 #[command(about = "Checks laneway by more than tests", after_help = summary())]

@@ -198,7 +198,7 @@ impl Sources {
 }
 
 /// Copies a directory, but what cargo and git keep there; a file only if it differs, so that cargo sees what is new.
-fn copy_changed(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_changed(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let (name, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;

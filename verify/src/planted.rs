@@ -1,0 +1,167 @@
+//! Planted bugs: the mistakes that a queue like this is known for, each put into a copy of the sources, and the one test
+//! that must fail with it and passes without. Tests of the tests.
+
+mod bugs;
+
+use crate::check::{Check, Verdict};
+use crate::models::{self, Fate};
+use crate::mutants::copy_changed;
+use crate::workspace::{Workspace, run, tail};
+use anyhow::{Context, Result, bail, ensure};
+use bugs::{BUGS, Bug};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+pub(crate) struct Planted;
+
+/// For building and running one judge, on a machine that has other things to do.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Those of `--quick`: what builds fastest.
+const QUICK: [&str; 3] = ["A6", "F5", "ALG0"];
+
+/// The test that must notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judge {
+    /// Of the library, with its module.
+    Unit(&'static str),
+    /// A file of `tests/`, and one of its tests.
+    Test(&'static str, &'static str),
+    /// Of `loom-tests/`.
+    Model(&'static str),
+}
+
+/// What a judge said.
+enum Said {
+    Passed,
+    /// In the words of the panic.
+    Failed(String),
+}
+
+impl Check for Planted {
+    fn name(&self) -> &'static str {
+        "planted"
+    }
+
+    fn about(&self) -> &'static str {
+        "thirteen known mistakes, one at a time: the test that is named for it must fail"
+    }
+
+    fn longer(&self) -> &'static str {
+        "without --quick: all thirteen, ten minutes; more of them in verify/src/planted/bugs.rs"
+    }
+
+    fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
+        let root = copy(workspace)?;
+        let bugs: Vec<&Bug> = BUGS.iter().filter(|bug| !quick || QUICK.contains(&bug.name)).collect();
+        let mut complaints = Vec::new();
+        let mut judges: Vec<Judge> = Vec::new();
+        bugs.iter().for_each(|bug| {
+            if !judges.contains(&bug.judge) {
+                judges.push(bug.judge)
+            }
+        });
+        for judge in judges {
+            if let Said::Failed(how) = ask(&root, judge)? {
+                complaints.push(format!("{judge:?} fails with nothing planted: {how}"));
+            }
+        }
+        let mut caught = 0;
+        for bug in &bugs {
+            match plant(&root, bug, || ask(&root, bug.judge)).with_context(|| format!("{} planted", bug.name))? {
+                Said::Failed(how) => {
+                    caught += 1;
+                    println!("   caught {:<4} {}\n          by {:?}: {how}", bug.name, bug.what, bug.judge);
+                }
+                Said::Passed => {
+                    println!("   MISSED {:<4} {}", bug.name, bug.what);
+                    complaints.push(format!("{}: {:?} passes with it: {}", bug.name, bug.judge, bug.what));
+                }
+            }
+        }
+        Ok(Verdict::of(format!("{caught} of {} planted bugs caught", bugs.len()), &complaints))
+    }
+}
+
+/// A copy of the workspace that may be changed, built in the target directory of this program, so that what it needs is
+/// built once.
+fn copy(workspace: &Workspace) -> Result<PathBuf> {
+    let root = workspace.scratch.join("planted");
+    copy_changed(&workspace.root, &root)?;
+    let target = workspace.scratch.parent().context("scratch lies in a target directory")?;
+    let link = root.join("target");
+    if !link.is_symlink() {
+        std::os::unix::fs::symlink(target, link)?;
+    }
+    Ok(root)
+}
+
+/// Does something with a bug in the sources. It must be there to be planted: one whose place has changed is none.
+fn plant<T>(root: &Path, bug: &Bug, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let path = root.join(bug.file);
+    let sound = fs::read_to_string(&path).with_context(|| bug.file.to_owned())?;
+    let found = sound.matches(bug.from).count();
+    ensure!(found == 1, "{}: `{}` is there {found} times, and should be once", bug.file, bug.from);
+    fs::write(&path, sound.replace(bug.from, bug.to))?;
+    let done = act();
+    fs::write(&path, sound)?;
+    done
+}
+
+fn ask(root: &Path, judge: Judge) -> Result<Said> {
+    let (target, name) = match judge {
+        Judge::Model(name) => return ask_model(root, name),
+        Judge::Unit(name) => (vec!["--lib"], name),
+        Judge::Test(file, name) => (vec!["--test", file], name),
+    };
+    let mut command = Workspace::cargo(root, &["test", "-p", "laneway"]);
+    command.args(target).args(["--", "--exact", name]);
+    let ended = run(&mut command, LIMIT, &AtomicBool::new(false))?;
+    match ended.success {
+        Some(true) => ensure!(ended.text.contains("1 passed"), "there is no test {name}"),
+        Some(false) => {
+            // Not if it does not compile.
+            ensure!(ended.text.contains("running 1 test"), "{}", tail(&ended.text, 30));
+            return Ok(Said::Failed(reason(&ended.text)));
+        }
+        None => bail!("{name} does not end"),
+    }
+    Ok(Said::Passed)
+}
+
+fn ask_model(root: &Path, name: &str) -> Result<Said> {
+    let mut built = models::build(root)?;
+    built.retain(|model| model.name == name);
+    ensure!(!built.is_empty(), "there is no model {name}");
+    match models::run_all(&built, LIMIT, |_, _| false)?.remove(0).1 {
+        Fate::Held(_) => Ok(Said::Passed),
+        Fate::Fell(how) => Ok(Said::Failed(how)),
+        Fate::Expired | Fate::Dropped => bail!("{name} does not end"),
+    }
+}
+
+/// What the first panic says, or the signal.
+fn reason(text: &str) -> String {
+    let mut lines = text.lines().skip_while(|line| !line.contains("panicked at")).skip(1);
+    let signal = || text.lines().find(|line| line.contains("signal:"));
+    let first = lines.next().or_else(signal).unwrap_or("it ended without a word");
+    first.trim().chars().take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So that a bug whose place has changed is noticed before the check is run.
+    #[test]
+    fn every_bug_can_still_be_planted() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for bug in BUGS {
+            let text = fs::read_to_string(root.join(bug.file)).unwrap();
+            assert_eq!(text.matches(bug.from).count(), 1, "{}: `{}` in {}", bug.name, bug.from, bug.file);
+        }
+        assert!(QUICK.iter().all(|name| BUGS.iter().any(|bug| bug.name == *name)));
+    }
+}

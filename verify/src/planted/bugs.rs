@@ -1,0 +1,136 @@
+//! The mistakes, by the names that they have in the catalogue of attacks on the design. Where this design has no such
+//! mechanism, the bug is the nearest that it can have, and says so.
+
+use super::Judge;
+
+/// A mistake.
+pub(super) struct Bug {
+    /// In the catalogue.
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) file: &'static str,
+    /// What stands there once.
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+    pub(super) judge: Judge,
+}
+
+pub(super) const BUGS: &[Bug] = &[
+    // There: the sender clears the receiver's flag and dies before it wakes. Here nobody writes the other's count; what can
+    // outlive a ringer is the belief that somebody has rung for this sleep.
+    Bug {
+        name: "A1",
+        what: "who comes to a sleeper takes it that somebody has rung for this sleep",
+        file: "src/bell.rs",
+        from: "Ringer { sleeps, seq, rung_at, fences, rung: Cell::new(0), rings: Cell::new(0) }",
+        to: "Ringer { rung: Cell::new(sleeps.load()), sleeps, seq, rung_at, fences, rings: Cell::new(0) }",
+        judge: Judge::Test("wakes", "a_sender_that_comes_while_the_receiver_sleeps_wakes_it"),
+    },
+    Bug {
+        name: "A2",
+        what: "the word that is slept on does not change with the ring",
+        file: "src/bell.rs",
+        from: "self.seq.fetch_add(1, Ordering::Release);",
+        to: "self.seq.fetch_add(0, Ordering::Release);",
+        judge: Judge::Model("a_message_wakes_the_receiver"),
+    },
+    // There: a bit in a bitmap of ready lanes is not set again when it seems to be set. Here there is no bitmap; what is
+    // left out when it seems to be done is the ring.
+    Bug {
+        name: "A5",
+        what: "no ring when one was given before, for whatever sleep",
+        file: "src/bell.rs",
+        from: "is_asleep(count) && count != self.rung.get()",
+        to: "is_asleep(count) && self.rung.get() == 0",
+        judge: Judge::Model("each_message_wakes_the_receiver"),
+    },
+    Bug {
+        name: "A6",
+        what: "no terminator: what follows the last record is a record of the last lap",
+        file: "src/ring/writer.rs",
+        from: "self.window.word(next).store(CommitWord::NOTHING, Ordering::Relaxed);",
+        to: "",
+        judge: Judge::Unit("ring::tests::many_laps_in_step_lose_nothing_and_never_show_a_word_of_the_last_lap"),
+    },
+    // There: two handles share a lock because one was duplicated. Here they would because it is the process's.
+    Bug {
+        name: "B4",
+        what: "a lock that two handles of one process both have",
+        file: "src/sys/lock.rs",
+        from: "FcntlArg::F_OFD_SETLK(",
+        to: "FcntlArg::F_SETLK(",
+        judge: Judge::Test("processes", "more_senders_than_lanes_are_refused_until_one_leaves"),
+    },
+    Bug {
+        name: "C1",
+        what: "no fence between the commit and the look at who sleeps",
+        file: "src/bell.rs",
+        from: "self.fences.light();",
+        to: "",
+        judge: Judge::Model("a_message_wakes_the_receiver"),
+    },
+    Bug {
+        name: "C7",
+        what: "one is woken, which may be somebody else",
+        file: "src/sys/futex.rs",
+        from: "libc::FUTEX_WAKE, i32::MAX",
+        to: "libc::FUTEX_WAKE, 1",
+        judge: Judge::Test("wakes", "whoever_else_waits_on_the_bell_takes_no_wake_up_from_the_receiver"),
+    },
+    Bug {
+        name: "D2",
+        what: "a segment that was given back is used again without being reserved",
+        file: "src/growth.rs",
+        from: "keep || !region.give_back(held.reserved.clone())",
+        to: "keep || region.give_back(held.reserved.clone())",
+        judge: Judge::Model("no_segment_is_given_back_that_the_reader_has_not_passed"),
+    },
+    // There: two growers, of which one makes the file shorter. Here a lane has one; it grows where there is a gap, which may
+    // lie before what is in use.
+    Bug {
+        name: "D3",
+        what: "a file is made as long as it must be, and with that shorter",
+        file: "src/sys/space.rs",
+        from: "    allocate(file, FallocateFlags::empty(), bytes)\n",
+        to: "    file.set_len(bytes.end)?;\n    allocate(file, FallocateFlags::empty(), bytes)\n",
+        judge: Judge::Test("overflow", "traffic_that_never_stops_goes_back_and_forth_between_the_ring_and_segments"),
+    },
+    Bug {
+        name: "F1",
+        what: "the length is loaded again after it was checked",
+        file: "src/record.rs",
+        from: "plain(word, position, lap, max_len).ok_or(word)",
+        to: "plain(word, position, lap, max_len)
+        .map(|record| Record { len: load_acquire(window.word(position)) as u32, ..record })
+        .ok_or(word)",
+        judge: Judge::Model("a_length_that_changes_while_it_is_judged_is_never_believed_unchecked"),
+    },
+    Bug {
+        name: "F5",
+        what: "the receiver's position is believed whatever it is",
+        file: "src/ring/writer.rs",
+        from: "if found < self.read_copy || found > self.write_pos || !found.is_multiple_of(8) {",
+        to: "if !found.is_multiple_of(8) {",
+        judge: Judge::Unit("ring::tests::a_reader_position_that_lies_is_a_fault_and_is_never_used"),
+    },
+    // There: one look at each lane decides which message of all is the next. Here there is no order across lanes; what one
+    // look at the lanes decides is that all have ended.
+    Bug {
+        name: "ALG0",
+        what: "one look at the lanes that are known decides that the queue has ended",
+        file: "src/queue/receiver.rs",
+        from: "all_known() && self.find_lanes().is_ok() && all_known() && !self.has_mail()",
+        to: "all_known() && !self.has_mail()",
+        judge: Judge::Test("attach", "a_lane_of_which_nobody_told_keeps_the_queue_open"),
+    },
+    // There: the hint is read before the word that bounds the look. Here the word that says that lanes have come is taken
+    // after the look at the directory instead of before.
+    Bug {
+        name: "ALG5",
+        what: "a lane that comes during the listing counts as listed",
+        file: "src/queue/receiver.rs",
+        from: "self.seen_epoch.set(epoch);",
+        to: "let _ = epoch;\n                self.seen_epoch.set(self.lanes_epoch.load_acquire());",
+        judge: Judge::Test("attach", "a_lane_that_comes_while_others_are_looked_for_is_found"),
+    },
+];
