@@ -7,6 +7,7 @@ mod aarch64;
 mod assembly;
 mod check;
 mod faults;
+mod hostile;
 mod hosts;
 mod loom;
 mod mail;
@@ -32,6 +33,7 @@ const CHECKS: &[&dyn Check] = &[
     &planted::Planted,
     &miri::Miri,
     &aarch64::Aarch64,
+    &hostile::Hostile,
     &soak::Soak,
     &faults::Faults,
     &hosts::Hosts,
