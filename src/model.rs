@@ -33,6 +33,7 @@ pub struct Queue {
     capacity: u64,
     overflow_limit: u64,
 }
+    fence_mode: FenceMode,
 
 impl Queue {
     /// A queue that was just created, with rings of `capacity` bytes.
@@ -80,9 +81,15 @@ impl Queue {
             capacity,
             overflow_limit,
         }
+            fence_mode: FenceMode::Symmetric,
     }
 
     fn memory(&self, lane: usize) -> Memory {
+    /// The same queue where the kernel makes the senders' fences.
+    pub fn asymmetric(self) -> Queue {
+        Queue { fence_mode: FenceMode::Asymmetric, ..self }
+    }
+
         Memory {
             lane: Arc::clone(&self.lanes[lane]),
             receiver: Arc::clone(&self.receiver),
@@ -95,7 +102,7 @@ impl Queue {
             max_message: layout::max_payload(self.capacity).max(layout::max_payload_of_segment(self.overflow_limit))
                 as u32,
             outcome_slots: 0,
-            fences: Fences::new(FenceMode::Symmetric),
+            fences: Fences::new(self.fence_mode),
         }
     }
 
@@ -115,7 +122,7 @@ impl Queue {
             self.receiver.own(layout::receiver::SLEEPS),
             self.bell.peer(layout::bell::SEQ),
             self.bell.peer(layout::bell::RUNG_AT),
-            Fences::new(FenceMode::Symmetric),
+            Fences::new(self.fence_mode),
         );
         let lanes = (0..self.lanes.len()).map(|lane| lane::Reader::attach(self.memory(lane))).collect();
         Receiver { lanes, sleeper }

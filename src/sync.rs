@@ -8,19 +8,14 @@
 //! * `ORDERING(edge):` says what an ordering is for. The same edge name stands at both ends of a pair.
 
 #[cfg(not(laneway_loom))]
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
 #[cfg(laneway_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// A compiler fence: keeps the compiler, and nothing else, from moving accesses across.
-#[inline(always)]
-pub(crate) fn compiler_fence() {
-    #[cfg(not(laneway_loom))]
-    std::sync::atomic::compiler_fence(Ordering::SeqCst);
-    #[cfg(laneway_loom)]
-    fence(Ordering::SeqCst);
-}
+/// A compiler fence is a full one in the models: it stands where the kernel would make this thread execute one.
+#[cfg(laneway_loom)]
+pub(crate) use loom::sync::atomic::fence as compiler_fence;
 
 /// Tells the processor that this is a spin loop (and loom that another thread must run).
 #[inline(always)]

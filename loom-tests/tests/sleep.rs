@@ -14,8 +14,17 @@ const PREEMPTIONS: usize = 4;
 
 #[test]
 fn a_message_wakes_the_receiver() {
-    loom::model(|| {
-        let queue = Queue::new(1, 64);
+    a_message_wakes(|queue| queue);
+}
+
+#[test]
+fn a_message_wakes_the_receiver_where_the_kernel_makes_the_fences() {
+    a_message_wakes(Queue::asymmetric);
+}
+
+fn a_message_wakes(fences: fn(Queue) -> Queue) {
+    loom::model(move || {
+        let queue = fences(Queue::new(1, 64));
         let (mut sender, receiver) = (queue.sender(0), queue.receiver());
         let sending = thread::spawn(move || sender.send(&[7]));
         assert_eq!(receiver.recv(), Some(vec![7]));

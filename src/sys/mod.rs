@@ -4,7 +4,6 @@
 
 #[cfg(not(laneway_loom))]
 pub(crate) mod dir;
-#[cfg(not(laneway_loom))]
 pub(crate) mod fence;
 #[cfg(not(laneway_loom))]
 pub(crate) mod futex;
@@ -20,4 +19,4 @@ pub(crate) mod space;
 #[cfg(laneway_loom)]
 mod model;
 #[cfg(laneway_loom)]
-pub(crate) use model::{fence, futex, host};
+pub(crate) use model::{futex, host};

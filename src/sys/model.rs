@@ -1,4 +1,4 @@
-//! What loom uses in place of the kernel: a lock for every futex, fences that are fences, a clock that stands.
+//! What loom uses in place of the kernel: a lock for every futex, and a clock that stands.
 
 use crate::sync::Ordering;
 
@@ -61,29 +61,6 @@ pub(crate) mod futex {
         let bucket = bucket(word);
         let _guard = bucket.lock.lock().unwrap();
         bucket.sleepers.notify_all();
-    }
-}
-
-pub(crate) mod fence {
-    use super::Ordering;
-    use crate::layout::FenceMode;
-
-    #[derive(Debug, Clone, Copy)]
-    pub(crate) struct Fences;
-
-    impl Fences {
-        pub(crate) fn new(_mode: FenceMode) -> Fences {
-            Fences
-        }
-
-        pub(crate) fn light(self) {
-            crate::sync::fence(Ordering::SeqCst);
-        }
-
-        pub(crate) fn heavy(self) -> bool {
-            crate::sync::fence(Ordering::SeqCst);
-            true
-        }
     }
 }
 
