@@ -7,6 +7,7 @@
 compile_error!("laneway runs on little-endian Linux with 64-bit atomics");
 
 mod bell;
+mod epoch;
 mod error;
 mod growth;
 mod lane;

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "copying a payload out")]
 
 use crate::bell::Sleeper;
+use crate::epoch::{self, Epoch};
 use crate::error::Fault;
 use crate::growth::Growth;
 use crate::lane::{self, Lapped, Marks, Memory, View};
@@ -32,8 +33,8 @@ pub struct Queue {
     bell: Arc<Region>,
     capacity: u64,
     overflow_limit: u64,
-}
     fence_mode: FenceMode,
+}
 
 impl Queue {
     /// A queue that was just created, with rings of `capacity` bytes.
@@ -77,19 +78,19 @@ impl Queue {
         Queue {
             lanes: (0..lanes).map(|_| lane()).collect(),
             receiver: Region::model(&words, &halves),
-            bell: Region::model(&[layout::bell::RUNG_AT], &[layout::bell::SEQ]),
+            bell: Region::model(&[layout::bell::RUNG_AT, layout::bell::LANES_EPOCH], &[layout::bell::SEQ]),
             capacity,
             overflow_limit,
-        }
             fence_mode: FenceMode::Symmetric,
+        }
     }
 
-    fn memory(&self, lane: usize) -> Memory {
     /// The same queue where the kernel makes the senders' fences.
     pub fn asymmetric(self) -> Queue {
         Queue { fence_mode: FenceMode::Asymmetric, ..self }
     }
 
+    fn memory(&self, lane: usize) -> Memory {
         Memory {
             lane: Arc::clone(&self.lanes[lane]),
             receiver: Arc::clone(&self.receiver),
@@ -134,6 +135,16 @@ impl Queue {
         let word = ring.lap(position).message(len);
         // ORDERING(publish): as if it were a message.
         self.lanes[lane].window(&ring).word(position).store(word.0, Ordering::Release);
+    }
+
+    /// Says that a lane has come, as its first sender does.
+    pub fn announce_lane(&self) {
+        epoch::announce(&self.bell);
+    }
+
+    /// Whether a lane has come, as the receiver asks before it looks at the directory.
+    pub fn has_new_lane(&self) -> bool {
+        Epoch::new(&self.bell).before_listing() > 0
     }
 
     /// An observer of a lane.

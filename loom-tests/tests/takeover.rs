@@ -2,12 +2,32 @@
 #![cfg(laneway_loom)]
 
 use laneway::model::Queue;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use loom_tests::check_within;
 
 /// Preemptions in the models with several sleeps: without a bound they take half a minute and more each.
 const PREEMPTIONS: usize = 4;
+
+/// A directory that orders nothing: that the kernel's does is not for us to count on.
+#[test]
+fn who_learns_of_a_lane_finds_its_file() {
+    loom::model(|| {
+        let queue = Queue::new(1, 64);
+        let file = Arc::new(AtomicBool::new(false));
+        let attaching = thread::spawn({
+            let (queue, file) = (queue.clone(), Arc::clone(&file));
+            move || {
+                file.store(true, Ordering::Relaxed);
+                queue.announce_lane();
+            }
+        });
+        let announced = queue.has_new_lane();
+        assert!(file.load(Ordering::Relaxed) || !announced);
+        attaching.join().unwrap();
+    });
+}
 
 #[test]
 fn a_lane_whose_owner_died_before_a_commit_is_adopted() {

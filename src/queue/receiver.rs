@@ -7,10 +7,11 @@ use super::message::Message;
 use super::priority::Priority;
 use super::schedule::Schedule;
 use crate::bell::Sleeper;
+use crate::epoch::Epoch;
 use crate::error::{Cause, Damage, Error, Fault, RecvError, TryRecvError};
 use crate::lane::{self, Memory, Pressure, Reader};
 use crate::layout::{self, FenceMode, Header, Role};
-use crate::region::{Own, Peer, Region};
+use crate::region::{Own, Region};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_hint};
 use crate::sys::fence::Fences;
 use crate::wait::{Look, Wait, WaitStats, Waiter};
@@ -44,7 +45,7 @@ pub struct Receiver {
     turn: Cell<u64>,
     /// Where the turn began, or what it delivered was last counted; `u64::MAX` when there is nothing to count.
     turn_from: Cell<u64>,
-    lanes_epoch: Peer<AtomicU64>,
+    lanes_epoch: Epoch,
     seen_epoch: Cell<u64>,
     /// Lanes that exist and have no reader, and why.
     unreadable: RefCell<BTreeMap<u32, Damage>>,
@@ -116,7 +117,7 @@ impl Receiver {
             current: Cell::new(0),
             turn: Cell::new(0),
             turn_from: Cell::new(u64::MAX),
-            lanes_epoch: bell.peer(layout::bell::LANES_EPOCH),
+            lanes_epoch: Epoch::new(&bell),
             seen_epoch: Cell::new(0),
             unreadable: RefCell::default(),
             listed: Cell::new(None),
@@ -293,7 +294,7 @@ impl Receiver {
     /// taken: whoever changes that word all the time costs the receiver time, but no message.
     #[inline(always)]
     fn yield_to_new_lanes(&self) {
-        if self.lanes_epoch.load() != self.seen_epoch.get() {
+        if self.lanes_epoch.glance() != self.seen_epoch.get() {
             self.turn.set(0);
         }
     }
@@ -380,7 +381,7 @@ impl Receiver {
 
     /// Finds the lanes of which the bell's word tells.
     fn notice_lanes(&self) {
-        if self.lanes_epoch.load() != self.seen_epoch.get() {
+        if self.lanes_epoch.glance() != self.seen_epoch.get() {
             // What cannot be mapped now is tried again.
             let _ = self.find_lanes();
         }
@@ -470,8 +471,7 @@ impl Receiver {
     /// Finds lanes that came since the last time, and whether the queue is still there.
     fn find_lanes(&self) -> Result<(), Cause> {
         let Some(home) = &self.home else { return Ok(()) };
-        // ORDERING(attach): before the listing: a lane that comes during it changes the word again.
-        let epoch = self.lanes_epoch.load_acquire();
+        let epoch = self.lanes_epoch.before_listing();
         if !home.directory.is_attached() {
             self.gone.set(true);
             return Err(Cause::Detached);

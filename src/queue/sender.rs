@@ -6,6 +6,7 @@ use super::on_full::{OnFull, Then};
 use super::rate::{Limiter, RateLimit};
 use super::{Priority, SenderOptions, Sent};
 use crate::bell::{LONGEST_SLEEP, Sleeper};
+use crate::epoch::{self, Epoch};
 use crate::error::{Cause, Damage, Error, SendError, TrySendError};
 use crate::lane::{Asking, Memory, Pressure, Terms, Writer};
 use crate::layout::{self, Header};
@@ -50,7 +51,7 @@ pub(super) struct Home {
     directory: Arc<Directory>,
     _lock: Lock,
     /// Changes when a sender attaches, and when the queue is removed.
-    epoch: Peer<AtomicU64>,
+    epoch: Epoch,
     seen_epoch: u64,
 }
 
@@ -112,21 +113,14 @@ impl Sender {
             let attaches: Own<AtomicU64> = lane.own(layout::lane::ATTACHES);
             let terms = directory.terms();
             let memory = Memory::new(terms, &header, lane, Arc::clone(&receiver), Arc::clone(&bell));
-            let epoch: Own<AtomicU64> = bell.own(layout::bell::LANES_EPOCH);
-            let home = Home {
-                directory: Arc::clone(directory),
-                _lock: lock,
-                epoch: bell.peer(layout::bell::LANES_EPOCH),
-                seen_epoch: 0,
-            };
+            let home = Home { directory: Arc::clone(directory), _lock: lock, epoch: Epoch::new(&bell), seen_epoch: 0 };
             // A lane that is damaged is not ours to mend: the next one will do.
             let Ok(mut sender) = Sender::new(memory, terms, Some(home)) else { continue };
             // ORDERING(hint): a counter of this process alone.
             attaches.store(attaches.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-            // ORDERING(attach): the lane's file before the word that makes the receiver look for it.
-            let before = epoch.fetch_add(1, Ordering::Release);
+            let epoch = epoch::announce(&bell);
             if let Some(home) = &mut sender.home {
-                home.seen_epoch = before.wrapping_add(1);
+                home.seen_epoch = epoch;
             }
             return Ok(Some(sender));
         }
@@ -353,7 +347,7 @@ impl Sender {
     /// Whether the queue was removed: asked only when the word that its remover changes has changed.
     fn is_detached(&mut self) -> bool {
         let Some(home) = &mut self.home else { return false };
-        let epoch = home.epoch.load();
+        let epoch = home.epoch.glance();
         if epoch != home.seen_epoch && home.directory.is_attached() {
             home.seen_epoch = epoch;
         }
