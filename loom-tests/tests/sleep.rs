@@ -119,6 +119,26 @@ fn the_end_wakes_the_receiver_after_the_last_message() {
 }
 
 #[test]
+fn who_learns_of_the_end_sees_what_the_sender_did_before() {
+    loom::model(|| {
+        let queue = Queue::new(1, 64);
+        let (mut sender, receiver) = (queue.sender(0), queue.receiver());
+        // In memory that the queue knows nothing of.
+        let done = Arc::new(AtomicBool::new(false));
+        let closing = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                done.store(true, Ordering::Relaxed);
+                sender.close();
+            }
+        });
+        let finished = receiver.is_finished();
+        assert!(done.load(Ordering::Relaxed) || !finished);
+        closing.join().unwrap();
+    });
+}
+
+#[test]
 fn a_drain_holds_what_was_sent_before_it() {
     loom::model(|| {
         let queue = Queue::new(1, 64);

@@ -222,7 +222,7 @@ impl Reader {
 
     /// Whether the sender has closed the lane and everything before that has been taken.
     pub(crate) fn is_finished(&self) -> bool {
-        // ORDERING(close): the last commits before the word that ended them.
+        // ORDERING(close): what the sender did before it closed, in other memory too.
         self.closed_at.load_acquire() == self.next() + 1
     }
 

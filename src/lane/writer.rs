@@ -359,7 +359,8 @@ impl Writer {
         self.end();
         self.leave_segment();
         self.growth.trim(self.ring.read_copy());
-        // ORDERING(close): every commit before the word that ends them.
+        // ORDERING(close): all that this process did before the word that ends it. (The commits need no order: the receiver
+        // compares the word with a position that it reached by acquiring each of them.)
         self.closed_at.store(self.ring.write_pos() + 1, Ordering::Release);
         self.ring();
     }

@@ -59,8 +59,28 @@ fn pair_over(
 #[cfg(test)]
 mod tests {
     use super::pair;
+    use crate::error::TryRecvError;
     use crate::sync::{AtomicU32, Ordering};
     use std::thread;
+
+    /// In memory that the queue knows nothing of.
+    #[test]
+    fn the_orderings_of_the_end_show_what_the_sender_did_before() {
+        for _ in 0..if cfg!(miri) { 10 } else { 200 } {
+            let (sender, receiver) = pair(4096).unwrap();
+            let done = AtomicU32::new(0);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    done.store(1, Ordering::Relaxed);
+                    sender.close();
+                });
+                while !matches!(receiver.try_recv(), Err(TryRecvError::Closed)) {
+                    thread::yield_now();
+                }
+                assert_eq!(done.load(Ordering::Relaxed), 1);
+            });
+        }
+    }
 
     /// The word by which the receiver learns that `send` returned orders nothing. Miri knows no membarrier, so what it sees
     /// are the symmetric fences; the asymmetric ones are for the loom models.

@@ -73,8 +73,9 @@ pub(super) struct Home {
 impl Drop for Receiver {
     fn drop(&mut self) {
         let role = if self.home.is_some() { Role::Away } else { Role::Gone };
-        // ORDERING(close): what was read before it is released, before nobody reads.
-        self.role.store(role as u32, Ordering::Release);
+        // ORDERING(hint): relaxed; who waits learns of it by the ring that follows (edge rung), and nobody stores to a ring
+        // because its reader is gone.
+        self.role.store(role as u32, Ordering::Relaxed);
         if self.home.is_none() {
             self.known().for_each(Reader::wake_sender);
         }

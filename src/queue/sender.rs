@@ -305,7 +305,8 @@ impl Sender {
         Ok(Claim::new(self, claim))
     }
 
-    /// Says that nothing more will come from this sender. The receiver sees `Closed` when all have said so.
+    /// Says that nothing more will come from this sender. The receiver sees `Closed` when all have said so; whatever they
+    /// did before is visible to it then, in other shared memory too.
     ///
     /// A lane that was closed is opened again by the next sender that takes it over.
     pub fn close(mut self) {
