@@ -172,10 +172,12 @@ pub(crate) fn measure(entries: impl Iterator<Item = Entry>, span: Range<u64>) ->
 /// For the lane's sender, which is the only one to change the table.
 impl Table {
     /// Fills a slot. Nobody looks for a position in what it said before.
+    ///
+    /// It is out of use first, for whoever takes over after a death in between. No fence makes others see that first: who
+    /// finds the old end with the new start, which lies above it, finds a run of no positions; who finds the old run with
+    /// the new place asked for positions that are all released, and learns that from `accepted`.
     pub(crate) fn fill(&self, entry: &Entry) {
         self.clear(entry.slot);
-        // ORDERING(segment): not in use before it says something else, for whoever reads it in between.
-        crate::sync::fence(Ordering::Release);
         let file = entry.offset | u64::from(entry.window.trailing_zeros());
         for (offset, value) in [(segment::START, entry.start), (segment::FILE, file), (segment::FROM, entry.from)] {
             // ORDERING(segment): relaxed; the end is stored after them.
@@ -187,8 +189,9 @@ impl Table {
 
     /// Moves the end of a segment that is about to be left down to where it is left.
     pub(crate) fn trim(&self, slot: u32, end: u64) {
-        // ORDERING(segment): the entry has been in use; the jump that follows is what publishes this.
-        self.word(slot, segment::END).store(end, Ordering::Release);
+        // ORDERING(segment): relaxed; between filling an entry and leaving its segment the writer asked for room, and the
+        // fence in `accept` puts the entry before every store that follows. The jump publishes the end.
+        self.word(slot, segment::END).store(end, Ordering::Relaxed);
     }
 
     /// Takes an entry out of use.

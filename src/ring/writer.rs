@@ -323,7 +323,8 @@ impl Writer {
         self.read_copy = read;
         // ORDERING(lapped): relaxed, and the fence puts it before every store over what it gives up.
         self.accepted.store(read, Ordering::Relaxed);
-        // ORDERING(lapped): pairs with the observer's fence between its copy and its load of `accepted`.
+        // ORDERING(lapped, segment): pairs with the observer's fence between its copy and its load of `accepted`, and with
+        // whoever finds the end that is about to be moved down: the entry before it.
         fence(Ordering::Release);
     }
 }
