@@ -81,6 +81,7 @@ impl Sleeper {
         // Even, unless somebody scribbled; then it must not say awake while we sleep.
         let count = count.wrapping_add(count % 2);
         self.set_count(count.wrapping_add(1));
+        // ORDERING(dekker): the odd count before the last look.
         let ordered = self.fences.heavy();
         let slept = if ready() {
             Slept::NotAtAll
@@ -98,11 +99,13 @@ impl Sleeper {
 
     /// Orders everything before against the sends of the others, as before a sleep.
     pub(crate) fn heavy_fence(&self) {
+        // ORDERING(dekker): with the light fence between a commit and whatever its sender does next.
         self.fences.heavy();
     }
 
     fn set_count(&self, count: u32) {
-        // ORDERING(sleep): our load of `seq` before the count that makes anyone change it.
+        // ORDERING(sleep): our load of `seq` before the count that makes anyone change it. Else we might take the number that
+        // a ring for this very sleep leaves: for something that we had taken before, say; and be rung for no more.
         self.sleeps.store(count, Ordering::Release);
     }
 
@@ -132,6 +135,7 @@ impl Ringer {
     /// Rings if the other side sleeps and we have not rung for this sleep, and says whether. No system call otherwise.
     #[inline(always)]
     pub(crate) fn ring_if_asleep(&self) -> bool {
+        // ORDERING(dekker): what was committed or released before the load of the count.
         self.fences.light();
         let count = self.sleeps.load();
         let asleep = is_asleep(count) && count != self.rung.get();
@@ -146,16 +150,25 @@ impl Ringer {
         // ORDERING(sleep): pairs with the Release of the odd count: the sleeper took its `seq` before our add.
         fence(Ordering::Acquire);
         self.rung.set(count);
-        self.ring_anyway();
+        self.change_seq();
+        self.wake();
     }
 
     /// Rings whatever the count says: after taking over from somebody who may have died before ringing.
     pub(crate) fn ring_anyway(&self) {
+        self.change_seq();
+        self.wake();
+    }
+
+    fn change_seq(&self) {
         // ORDERING(hint): relaxed; a wrong time costs a wrong guess.
         self.rung_at.store(host::monotonic_ns(), Ordering::Relaxed);
         // ORDERING(rung): whoever takes this `seq` for the one it goes to sleep with sees what we ring for. Needed when
         // no light fence came before: after taking over, or to say that something has ended.
         self.seq.fetch_add(1, Ordering::Release);
+    }
+
+    fn wake(&self) {
         futex::wake_all(&self.seq);
         self.rings.set(self.rings.get() + 1);
     }

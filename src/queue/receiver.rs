@@ -215,6 +215,7 @@ impl Receiver {
     /// When the directory was removed or cannot be listed, or a lane cannot be mapped for want of memory or files: then a
     /// lane might have been missed. Damage is no error: [`damage`](Self::damage) lists it.
     pub fn drain(&self) -> Result<Drain<'_>, Error> {
+        // ORDERING(dekker): what the senders see as sent before our first look.
         self.sleeper.heavy_fence();
         self.find_lanes().map_err(|cause| self.error("drain", cause))?;
         let mut lanes: Vec<&Reader> = self.known().collect();

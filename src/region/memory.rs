@@ -207,6 +207,7 @@ impl Peer<AtomicU64> {
     /// The word, and with it everything that was stored before it with Release.
     #[inline(always)]
     pub(crate) fn load_acquire(&self) -> u64 {
+        // ORDERING(reclaim, close, attach): whichever word it is.
         load_acquire(self.get())
     }
 }
