@@ -5,6 +5,8 @@
 
 mod pressure;
 mod reader;
+#[cfg(all(test, not(laneway_loom)))]
+mod tests;
 mod view;
 mod writer;
 
