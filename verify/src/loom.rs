@@ -41,7 +41,7 @@ impl Check for Loom {
             models.retain(|model| !SLOW.contains(&model.name.as_str()));
         }
         let began = Instant::now();
-        let fates = models::run_all(&models, LIMIT, |_, _| false)?;
+        let fates = models::run_all(&models, LIMIT, &[], |_, _| false)?;
         let took = began.elapsed();
         let mut longest = (Duration::ZERO, "");
         for (model, fate) in &fates {

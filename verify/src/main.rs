@@ -48,6 +48,9 @@ struct Args {
     /// A sample that takes a minute or two
     #[arg(long)]
     quick: bool,
+    /// Of `mutants`: only the sites whose `file:line edge code` contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 fn names() -> Vec<&'static str> {
@@ -63,7 +66,7 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
-    let workspace = Workspace::here();
+    let workspace = Workspace { only: args.only.clone().unwrap_or_default(), ..Workspace::here() };
     let (mut passed, mut failed) = (0, 0);
     for check in CHECKS.iter().filter(|check| args.check == "all" || args.check == check.name()) {
         println!("== {}: {}", check.name(), check.about());

@@ -33,7 +33,7 @@ impl Check for Miri {
             return Ok(Verdict::Skipped(missing));
         }
         let mut complaints = Vec::new();
-        let once = test(&workspace.root, "", None)?;
+        let once = test(&workspace.root, "", None, &[])?;
         complaints.extend(complaint(&once));
         let tests = passed(&once.text);
         if tests == 0 {
@@ -43,7 +43,7 @@ impl Check for Miri {
         // One thread needs one seed; what has several gets more.
         let seeds = if quick { 4 } else { SEEDS };
         let filter = if quick { "orderings" } else { "" };
-        let many = test(&workspace.root, filter, Some(seeds))?;
+        let many = test(&workspace.root, filter, Some(seeds), &[])?;
         complaints.extend(complaint(&many));
         let what = if quick { "those of orderings" } else { "all" };
         figure += &format!("; {what} with {seeds} seeds in {:.0} s", many.took.as_secs_f64());
@@ -57,12 +57,13 @@ pub(crate) fn missing() -> Option<String> {
     (!there).then(|| "no Miri: rustup component add --toolchain nightly miri rust-src".to_owned())
 }
 
-/// Runs the unit tests whose names contain `filter`.
-pub(crate) fn test(root: &Path, filter: &str, seeds: Option<u32>) -> Result<Ended> {
+/// Runs the unit tests whose names contain `filter`, with these variables of the environment.
+pub(crate) fn test(root: &Path, filter: &str, seeds: Option<u32>, environment: &[(&str, &str)]) -> Result<Ended> {
     let many = seeds.map_or_else(String::new, |seeds| format!(" -Zmiri-many-seeds=0..{seeds}"));
     let mut command = Workspace::cargo(root, &["+nightly", "miri", "test", "-p", "laneway", "--lib"]);
     command.args(["--target-dir", "target/miri", "--", filter]);
-    command.env("MIRIFLAGS", format!("-Zmiri-ignore-leaks{many}"));
+    let seen: String = environment.iter().map(|(name, _)| format!(" -Zmiri-env-forward={name}")).collect();
+    command.env("MIRIFLAGS", format!("-Zmiri-ignore-leaks{many}{seen}")).envs(environment.iter().copied());
     run(&mut command, LIMIT, &AtomicBool::new(false))
 }
 

@@ -46,10 +46,11 @@ pub(crate) fn build(directory: &Path) -> Result<Vec<Model>> {
     Ok(models)
 }
 
-/// Runs models in their order, two at a time, and tells `seen` of each as it ends; until `seen` says that it is enough.
+/// Runs models in their order, two at a time, with these variables of the environment, and tells `seen` of each as it ends; until `seen` says that it is enough.
 pub(crate) fn run_all(
     models: &[Model],
     limit: Duration,
+    environment: &[(&str, String)],
     seen: impl Fn(&Model, &Fate) -> bool + Sync,
 ) -> Result<Vec<(Model, Fate)>> {
     let workers = thread::available_parallelism().map_or(1, usize::from).min(2);
@@ -60,7 +61,7 @@ pub(crate) fn run_all(
             if enough.load(Ordering::Relaxed) {
                 break;
             }
-            let fate = run_one(model, limit, &enough)?;
+            let fate = run_one(model, limit, environment, &enough)?;
             if seen(model, &fate) {
                 enough.store(true, Ordering::Relaxed);
             }
@@ -75,9 +76,12 @@ pub(crate) fn run_all(
     Ok(fates.into_inner().unwrap())
 }
 
-fn run_one(model: &Model, limit: Duration, enough: &AtomicBool) -> Result<Fate> {
+fn run_one(model: &Model, limit: Duration, environment: &[(&str, String)], enough: &AtomicBool) -> Result<Fate> {
     let mut command = Command::new(&model.program);
-    command.args(["--exact", &model.name]).env_remove("RUST_BACKTRACE");
+    command
+        .args(["--exact", &model.name])
+        .env_remove("RUST_BACKTRACE")
+        .envs(environment.iter().map(|(name, value)| (name, value)));
     let ended = run(&mut command, limit, enough)?;
     Ok(match ended.success {
         Some(true) => {

@@ -1,20 +1,24 @@
 //! Ordering mutation: every ordering and every fence weakened, one at a time; somebody must notice.
 //!
-//! The sources are copied, one site is changed, and the models run until the first fails. What loom does not compile
-//! (`src/queue/`, `src/sys/`) is judged by those unit tests under Miri that are about orderings.
+//! The sources are copied, a switch is put at every site, and with one of them weakened the models run until the first
+//! fails: all mutants are one program, which a variable of the environment chooses from. What loom does not compile
+//! (`src/queue/`, real memory, a signal's handler) is judged by those unit tests under Miri that are about orderings, and
+//! what the kernel does by the test that asks the processor.
 
 mod sites;
 mod survivors;
+mod swaps;
 
 use crate::check::{Check, Verdict};
 use crate::miri;
 use crate::models::{self, Fate, Model};
-use crate::workspace::{Workspace, tail};
+use crate::workspace::{Workspace, run, tail};
 use anyhow::{Context, Result, ensure};
-use sites::Site;
+use sites::{Judge, Site, VARIABLE};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use survivors::SURVIVORS;
 
@@ -52,19 +56,21 @@ impl Check for Mutants {
     }
 
     fn longer(&self) -> &'static str {
-        "without --quick: all of them, half an hour and more"
+        "without --quick: all of them, half an hour; in parts with --only TEXT, such as `--only src/bell.rs`"
     }
 
     fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
-        let sources = Sources::new(workspace)?;
-        let all = sites::find(&sources.root)?;
+        let (all, armed) = sites::arm(&workspace.root)?;
+        let root = copy_sources(workspace, &armed)?;
         let mut complaints = Vec::new();
         for expected in SURVIVORS.iter().filter(|expected| !all.iter().any(|site| expected.is(site))) {
             complaints.push(format!("survivors.rs: there is no `{}` in {}", expected.code, expected.file));
         }
-        let sample = if quick { sample(&all)? } else { all.iter().map(|site| (site, None)).collect() };
+        let mut sample = if quick { sample(&all)? } else { all.iter().map(|site| (site, None)).collect() };
+        sample.retain(|(site, _)| site.place().contains(&workspace.only));
+        ensure!(!sample.is_empty(), "no site contains `{}`", workspace.only);
 
-        let models = models::build(&sources.root)?;
+        let models = models::build(&root)?;
         let models: Vec<Model> = match quick {
             false => models,
             true => models.into_iter().filter(|model| QUICK.iter().any(|(.., name)| *name == model.name)).collect(),
@@ -74,15 +80,17 @@ impl Check for Mutants {
 
         let mut by_edge: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for (site, model) in &sample {
-            let judged = sources.with(site, || match model {
-                _ if site.is_beyond_loom() => judge_by_miri(&sources.root),
-                Some(name) => judge(&sources.root, models.iter().filter(|(model, _)| model.name == *name)),
-                None => judge(&sources.root, models.iter()),
-            })?;
+            let judged = match (site.judge(), model) {
+                (Judge::Miri, _) => judge_by_miri(&root, site),
+                (Judge::Processor, _) => judge_by_processor(&root, site),
+                (Judge::Loom, Some(name)) => judge(site, models.iter().filter(|(model, _)| model.name == *name)),
+                (Judge::Loom, None) => judge(site, models.iter()),
+            };
+            let judged = judged.with_context(|| site.place())?;
             let (killed, total) = by_edge.entry(&site.edge).or_default();
             *total += 1;
             let expected = SURVIVORS.iter().find(|expected| expected.is(site));
-            let place = format!("{}:{} {} `{}`", site.file, site.line, site.edge, site.code);
+            let place = site.place();
             match judged {
                 Judged::Killed { by, how } => {
                     *killed += 1;
@@ -126,7 +134,7 @@ fn sample(all: &[Site]) -> Result<Vec<(&Site, Option<&'static str>)>> {
 /// anyway kills everything.
 fn baseline(models: &[Model]) -> Result<Vec<(Model, Duration)>> {
     let mut timed = Vec::new();
-    for (model, fate) in models::run_all(models, Duration::from_secs(600), |_, _| false)? {
+    for (model, fate) in models::run_all(models, Duration::from_secs(600), &[], |_, _| false)? {
         match fate {
             Fate::Held(time) => timed.push((model, time)),
             other => anyhow::bail!("{} does not hold with nothing weakened: {other:?}", model.name),
@@ -136,15 +144,13 @@ fn baseline(models: &[Model]) -> Result<Vec<(Model, Duration)>> {
     Ok(timed)
 }
 
-fn judge<'a>(root: &Path, models: impl Iterator<Item = &'a (Model, Duration)>) -> Result<Judged> {
+fn judge<'a>(site: &Site, models: impl Iterator<Item = &'a (Model, Duration)>) -> Result<Judged> {
     let models: Vec<_> = models.collect();
     ensure!(!models.is_empty(), "there is no such model");
-    let built = models::build(root)?;
     let limit = Duration::from_secs(30) + SLACK * models.iter().map(|(_, time)| *time).max().unwrap_or_default();
-    let order: Vec<Model> =
-        models.iter().filter_map(|(model, _)| built.iter().find(|now| now.name == model.name).cloned()).collect();
-    ensure!(order.len() == models.len(), "the mutant has other models");
-    let fates = models::run_all(&order, limit, |_, fate| matches!(fate, Fate::Fell(_)))?;
+    let order: Vec<Model> = models.iter().map(|(model, _)| model.clone()).collect();
+    let weak = [(VARIABLE, site.number.to_string())];
+    let fates = models::run_all(&order, limit, &weak, |_, fate| matches!(fate, Fate::Fell(_)))?;
     for (model, fate) in &fates {
         if let Fate::Fell(how) = fate {
             return Ok(Judged::Killed { by: model.name.clone(), how: how.clone() });
@@ -155,11 +161,12 @@ fn judge<'a>(root: &Path, models: impl Iterator<Item = &'a (Model, Duration)>) -
     Ok(if slow.is_empty() { Judged::Survived } else { Judged::Unknown(format!("{} took too long", slow.join(", "))) })
 }
 
-fn judge_by_miri(root: &Path) -> Result<Judged> {
+fn judge_by_miri(root: &Path, site: &Site) -> Result<Judged> {
     if let Some(missing) = miri::missing() {
         return Ok(Judged::Unknown(missing));
     }
-    let ended = miri::test(root, "orderings", Some(miri::SEEDS_OF_ORDERINGS))?;
+    let weak = site.number.to_string();
+    let ended = miri::test(root, "orderings", Some(miri::SEEDS_OF_ORDERINGS), &[(VARIABLE, &weak)])?;
     Ok(match ended.success {
         Some(true) => {
             ensure!(!ended.text.contains("running 0 tests"), "no unit test is about orderings");
@@ -174,31 +181,42 @@ fn judge_by_miri(root: &Path) -> Result<Judged> {
     })
 }
 
-/// A copy of the workspace that may be changed. Kept from run to run, so that little must be built again.
-struct Sources {
-    root: PathBuf,
+/// How often the processor is asked. It sees a fence that is missing in one run of two or three.
+const ASKED: usize = 20;
+
+fn judge_by_processor(root: &Path, site: &Site) -> Result<Judged> {
+    for _ in 0..ASKED {
+        let mut command = Workspace::cargo(root, &["test", "-p", "laneway", "--lib", "a_fence_for_the_compiler"]);
+        command.env(VARIABLE, site.number.to_string());
+        let ended = run(&mut command, Duration::from_secs(600), &AtomicBool::new(false))?;
+        match ended.success {
+            Some(true) => ensure!(ended.text.contains(" 1 passed"), "the test of the fences did not run"),
+            Some(false) => {
+                let how = ended.text.lines().find(|line| line.contains("panicked at"));
+                let how = how.with_context(|| tail(&ended.text, 20))?.trim().to_owned();
+                return Ok(Judged::Killed { by: "this processor".to_owned(), how });
+            }
+            None => return Ok(Judged::Unknown("the test of the fences took too long".to_owned())),
+        }
+    }
+    Ok(Judged::Survived)
 }
 
-impl Sources {
-    fn new(workspace: &Workspace) -> Result<Sources> {
-        let root = workspace.scratch.join("mutants");
-        copy_changed(&workspace.root, &root)?;
-        Ok(Sources { root })
+/// A copy of the workspace with those sources in it. Kept from run to run, and built in the workspace's own target directory, so
+/// that little must be built again.
+fn copy_sources(workspace: &Workspace, armed: &BTreeMap<PathBuf, String>) -> Result<PathBuf> {
+    let root = workspace.scratch.join("mutants");
+    copy_changed(&workspace.root, &root, armed)?;
+    let (target, link) = (workspace.root.join("target"), root.join("target"));
+    fs::create_dir_all(&target)?;
+    if !link.is_symlink() {
+        std::os::unix::fs::symlink(target, link)?;
     }
-
-    /// Does something with one site weakened.
-    fn with<T>(&self, site: &Site, act: impl FnOnce() -> Result<T>) -> Result<T> {
-        let path = self.root.join(&site.file);
-        let sound = fs::read_to_string(&path)?;
-        fs::write(&path, &site.mutant)?;
-        let done = act().with_context(|| format!("{}:{} weakened", site.file, site.line));
-        fs::write(&path, sound)?;
-        done
-    }
+    Ok(root)
 }
 
 /// Copies a directory, but what cargo and git keep there; a file only if it differs, so that cargo sees what is new.
-pub(crate) fn copy_changed(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_changed(from: &Path, to: &Path, changed: &BTreeMap<PathBuf, String>) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let (name, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
@@ -208,10 +226,10 @@ pub(crate) fn copy_changed(from: &Path, to: &Path) -> Result<()> {
         }
         let copy = to.join(&name);
         if path.is_dir() {
-            copy_changed(&path, &copy)?;
+            copy_changed(&path, &copy, changed)?;
             continue;
         }
-        let bytes = fs::read(&path)?;
+        let bytes = changed.get(&path).map_or_else(|| fs::read(&path), |text| Ok(text.clone().into_bytes()))?;
         if fs::read(&copy).ok().as_ref() != Some(&bytes) {
             fs::write(copy, bytes)?;
         }

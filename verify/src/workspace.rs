@@ -12,6 +12,8 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// A directory below the target directory that is ours, and is kept.
     pub(crate) scratch: PathBuf,
+    /// What the check is to be about, if not all; in its own words.
+    pub(crate) only: String,
 }
 
 impl Workspace {
@@ -19,7 +21,7 @@ impl Workspace {
     pub(crate) fn here() -> Workspace {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("verify/ lies in the workspace").to_owned();
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
-        Workspace { scratch: target.join("verify"), root }
+        Workspace { scratch: target.join("verify"), root, only: String::new() }
     }
 
     /// `cargo` in `directory`, without what the environment would add to the flags.

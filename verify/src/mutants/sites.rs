@@ -1,8 +1,13 @@
-//! Where an ordering stands in the sources, and the same source without it.
+//! Where an ordering stands in the sources, and the same sources with a switch at each.
 
-use anyhow::Result;
+#[path = "../../../tests/support/orderings.rs"]
+mod orderings;
+
+use super::swaps::SWAPS;
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One ordering or fence.
 #[derive(Debug)]
@@ -15,23 +20,47 @@ pub(crate) struct Site {
     pub(crate) edge: String,
     /// The line, without what surrounds it.
     pub(crate) code: String,
-    /// The whole file with this one weakened.
-    pub(crate) mutant: String,
+    /// Its number in the variable that weakens one.
+    pub(crate) number: usize,
+}
+
+/// Who can see that a site is weakened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judge {
+    Loom,
+    /// What the models do not compile.
+    Miri,
+    /// What only the kernel does.
+    Processor,
 }
 
 impl Site {
-    /// Whether the models do not compile it.
-    pub(crate) fn is_beyond_loom(&self) -> bool {
-        self.file.starts_with("src/queue/") || self.file.starts_with("src/sys/")
+    /// Where it stands, and what.
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{} {} `{}`", self.file, self.line, self.edge, self.code)
+    }
+
+    pub(crate) fn judge(&self) -> Judge {
+        if self.code.contains("membarrier(") {
+            Judge::Processor
+        } else if self.file.starts_with("src/queue/")
+            || ["src/sys/sigbus.rs", "src/region/memory.rs"].contains(&self.file.as_str())
+        {
+            Judge::Miri
+        } else {
+            Judge::Loom
+        }
     }
 }
 
-/// How far above an operation its reason may stand, lines; as `tests/tidy.rs` has it.
-const NEAR: usize = 5;
+/// The variable that says which site is weakened.
+pub(crate) const VARIABLE: &str = "LANEWAY_MUTANT";
 
-/// All of `src/` but tests, models, and the handler of a signal.
-pub(crate) fn find(root: &Path) -> Result<Vec<Site>> {
+/// The library's sources with a switch at each ordering, by their paths, and what has one: all of `src/` but tests and
+/// models. Built once, they are every mutant.
+pub(crate) fn arm(root: &Path) -> Result<(Vec<Site>, BTreeMap<PathBuf, String>)> {
     let mut sites = Vec::new();
+    let mut sources = BTreeMap::new();
     let mut directories = vec![root.join("src")];
     let mut files = Vec::new();
     while let Some(directory) = directories.pop() {
@@ -46,83 +75,93 @@ pub(crate) fn find(root: &Path) -> Result<Vec<Site>> {
     files.sort();
     for path in files {
         let file = path.strip_prefix(root)?.to_string_lossy().into_owned();
-        let is_aside = file.contains("model") || file.ends_with("tests.rs") || file == "src/sys/sigbus.rs";
-        if !is_aside {
-            sites.extend(find_in(&file, &fs::read_to_string(&path)?));
+        let source = fs::read_to_string(&path)?;
+        let mut armed = arm_file(&file, &source, &mut sites).with_context(|| file.clone())?;
+        match file.as_str() {
+            "src/sync.rs" => armed += SYNC,
+            "src/region/mod.rs" => armed += REGION,
+            _ => {}
         }
+        sources.insert(path, armed);
     }
-    Ok(sites)
+    Ok((sites, sources))
 }
 
-fn find_in(file: &str, text: &str) -> Vec<Site> {
-    let lines: Vec<&str> = text.lines().collect();
-    let end = lines.iter().position(|line| line.starts_with("mod tests {")).unwrap_or(lines.len());
-    let mut sites = Vec::new();
-    for (number, line) in lines[..end].iter().enumerate() {
-        let code = line.split("//").next().unwrap_or_default();
-        let Some(weak) = weaken(code) else { continue };
-        let near = lines[number.saturating_sub(NEAR)..number].iter().rev();
-        let named = near.filter_map(|line| line.split("ORDERING(").nth(1)?.split(')').next()).next();
-        // The fences of a bell are an edge of their own, whose reasons stand where they are made.
-        let edge = if is_call_of_fence(code) { Some("dekker") } else { named };
-        let Some(edge) = edge else { continue };
-        let mut mutant = lines.clone();
-        mutant[number] = &weak;
-        let mut mutant = mutant.join("\n") + "\n";
-        if weak.contains("load_relaxed") {
-            mutant += LOAD_RELAXED;
-        }
-        sites.push(Site {
-            file: file.to_owned(),
-            line: number + 1,
-            edge: edge.to_owned(),
-            code: code.trim().to_owned(),
-            mutant,
-        });
+fn arm_file(file: &str, text: &str, sites: &mut Vec<Site>) -> Result<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let mut swapped = Vec::new();
+    for operation in orderings::find(file, text) {
+        let weak = format!("crate::sync::is_weak({})", sites.len());
+        let Some(armed) = with_switch(operation.code, &weak) else { continue };
+        let code = operation.code.trim().to_owned();
+        lines[operation.line] = armed;
+        let line = operation.line + 1;
+        let swaps = SWAPS.iter().filter(|swap| swap.file == file && code.contains(swap.code));
+        swapped.extend(swaps.map(|swap| (swap, weak.clone())));
+        let edge = operation.edge.with_context(|| format!("line {line} has no ORDERING: {code}"))?.to_owned();
+        sites.push(Site { file: file.to_owned(), line, edge, code, number: sites.len() });
     }
-    sites
+    let mut armed = lines.join("\n") + "\n";
+    let expected = SWAPS.iter().filter(|swap| swap.file == file).count();
+    ensure!(swapped.len() == expected, "swaps.rs names {expected} sites, and there are {}", swapped.len());
+    for (swap, weak) in swapped {
+        armed = swap.apply(&armed, &weak)?;
+    }
+    Ok(armed)
 }
 
-/// What takes the place of `load_acquire` in a mutant.
-const LOAD_RELAXED: &str = "
+/// What `src/sync.rs` has besides in the copy.
+const SYNC: &str = r#"
+pub(crate) fn is_weak(site: u32) -> bool {
+    static CHOSEN: std::sync::OnceLock<Option<u32>> = std::sync::OnceLock::new();
+    *CHOSEN.get_or_init(|| std::env::var("LANEWAY_MUTANT").ok()?.parse().ok()) == Some(site)
+}
+
+pub(crate) fn unless(weak: bool, ordering: Ordering) -> Ordering {
+    if weak { Ordering::Relaxed } else { ordering }
+}
+
 #[inline(always)]
-fn load_relaxed(word: &crate::sync::AtomicU64) -> u64 {
-    word.load(crate::sync::Ordering::Relaxed)
+pub(crate) fn load_acquire_unless(weak: bool, word: &AtomicU64) -> u64 {
+    if weak { word.load(Ordering::Relaxed) } else { load_acquire(word) }
+}
+"#;
+
+/// And `src/region/mod.rs`.
+const REGION: &str = "
+impl Peer<crate::sync::AtomicU64> {
+    pub(crate) fn load_acquire_unless(&self, weak: bool) -> u64 {
+        if weak { self.load() } else { self.load_acquire() }
+    }
 }
 ";
 
 const FENCE_CALLS: [&str; 3] = [".light()", ".heavy()", ".heavy_fence()"];
 
-fn is_call_of_fence(code: &str) -> bool {
-    FENCE_CALLS.iter().any(|call| code.contains(call))
-}
-
-/// A line of code without its ordering, if it has one.
-fn weaken(code: &str) -> Option<String> {
-    let (statement, is_statement) = (code.trim(), code.trim_end().ends_with(';'));
-    if statement.starts_with("use ") || statement.contains("fn ") {
-        return None;
+/// A line of code that is weaker where `weak` says so, if it orders anything.
+fn with_switch(code: &str, weak: &str) -> Option<String> {
+    let statement = code.trim();
+    let is_fence = statement.contains("fence(Ordering::") || FENCE_CALLS.iter().any(|call| code.contains(call));
+    // A fence whose answer is wanted says yes.
+    if let Some((before, after)) = code.split_once("membarrier(libc::") {
+        return Some(format!("{before}{weak} || membarrier(libc::{after}"));
     }
-    if is_call_of_fence(code) {
-        // A fence whose answer is wanted says yes.
+    if is_fence {
         return Some(match statement.split_once(" = ") {
-            Some((variable, _)) => format!("{variable} = true;"),
-            None if is_statement => "();".to_owned(),
-            None => "true".to_owned(),
+            Some((variable, fence)) => format!("{variable} = {weak} || {fence}"),
+            None if statement.ends_with(';') => format!("if !{weak} {{ {statement} }}"),
+            None => format!("{weak} || {statement}"),
         });
     }
-    if statement.contains("fence(Ordering::") && is_statement {
-        return Some("();".to_owned());
-    }
     if code.contains(".load_acquire()") {
-        return Some(code.replace(".load_acquire()", ".load()"));
+        return Some(code.replace(".load_acquire()", &format!(".load_acquire_unless({weak})")));
     }
     if code.contains("load_acquire(") {
-        return Some(code.replace("load_acquire(", "load_relaxed("));
+        return Some(code.replace("load_acquire(", &format!("crate::sync::load_acquire_unless({weak}, ")));
     }
-    let strong = ["Acquire", "Release", "AcqRel", "SeqCst"].map(|name| format!("Ordering::{name}"));
+    let strong = ["AcqRel", "Acquire", "Release", "SeqCst"].map(|name| format!("Ordering::{name}"));
     let found = strong.iter().find(|strong| code.contains(*strong))?;
-    Some(code.replacen(found, "Ordering::Relaxed", 1))
+    Some(code.replacen(found, &format!("crate::sync::unless({weak}, {found})"), 1))
 }
 
 #[cfg(test)]
@@ -130,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_form_of_an_ordering_is_found_and_goes() {
+    fn each_form_of_an_ordering_is_found_and_gets_a_switch() {
         let source = "\
 use crate::sync::{Ordering, load_acquire};
 fn f() {
@@ -138,11 +177,14 @@ fn f() {
     x.store(1, Ordering::Release);
     // ORDERING(b, c): fence(Ordering::SeqCst) in a comment is none.
     fence(Ordering::Acquire);
+    compiler_fence(Ordering::SeqCst);
     // ORDERING(d): as above.
     let v = W(load_acquire(window.word(1)));
     let v = p.load_acquire();
+    // ORDERING(dekker): one.
     let ordered = self.fences.heavy();
     self.fences.light();
+    x || membarrier(libc::Y)
     // ORDERING(e): relaxed.
     x.store(1, Ordering::Relaxed);
 }
@@ -151,30 +193,23 @@ mod tests {
     fence(Ordering::Acquire);
 }
 ";
-        let sites = find_in("src/x.rs", source);
+        let mut sites = Vec::new();
+        let armed = arm_file("src/x.rs", source, &mut sites).unwrap().replace("crate::sync::", "");
         let found: Vec<(usize, &str)> = sites.iter().map(|site| (site.line, site.edge.as_str())).collect();
-        assert_eq!(found, [(4, "a"), (6, "b, c"), (8, "d"), (9, "d"), (10, "dekker"), (11, "dekker")]);
-        let weak: Vec<&str> = sites.iter().map(|site| site.mutant.lines().nth(site.line - 1).unwrap().trim()).collect();
         let expected = [
-            "x.store(1, Ordering::Relaxed);",
-            "();",
-            "let v = W(load_relaxed(window.word(1)));",
-            "let v = p.load();",
-            "let ordered = true;",
-            "();",
+            (4, "a", "x.store(1, unless(is_weak(0), Ordering::Release));"),
+            (6, "b, c", "if !is_weak(1) { fence(Ordering::Acquire); }"),
+            (7, "b, c", "if !is_weak(2) { compiler_fence(Ordering::SeqCst); }"),
+            (9, "d", "let v = W(load_acquire_unless(is_weak(3), window.word(1)));"),
+            (10, "d", "let v = p.load_acquire_unless(is_weak(4));"),
+            (12, "dekker", "let ordered = is_weak(5) || self.fences.heavy();"),
+            (13, "dekker", "if !is_weak(6) { self.fences.light(); }"),
+            (14, "dekker", "x || is_weak(7) || membarrier(libc::Y)"),
         ];
-        assert_eq!(weak, expected);
-        assert!(sites[2].mutant.contains("fn load_relaxed"));
-    }
-
-    #[test]
-    fn no_ordering_of_the_library_is_overlooked() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let sites = find(root).unwrap();
-        assert!(sites.len() >= 30, "{}", sites.len());
-        for edge in ["publish", "reclaim", "lapped", "dekker", "sleep", "rung", "close", "attach", "segment", "poison"]
-        {
-            assert!(sites.iter().any(|site| site.edge.contains(edge)), "{edge}");
+        assert_eq!(found, expected.map(|(line, edge, _)| (line, edge)));
+        for (line, _, code) in expected {
+            assert_eq!(armed.lines().nth(line - 1).unwrap().trim(), code);
         }
+        assert!(armed.contains("    x.store(1, Ordering::Relaxed);"));
     }
 }
