@@ -81,7 +81,7 @@ impl Check for Mutants {
         let mut by_edge: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for (site, model) in &sample {
             let judged = match (site.judge(), model) {
-                (Judge::Miri, _) => judge_by_miri(&root, site),
+                (Judge::Miri(tests), _) => judge_by_miri(&root, site, tests),
                 (Judge::Processor, _) => judge_by_processor(&root, site),
                 (Judge::Loom, Some(name)) => judge(site, models.iter().filter(|(model, _)| model.name == *name)),
                 (Judge::Loom, None) => judge(site, models.iter()),
@@ -161,12 +161,12 @@ fn judge<'a>(site: &Site, models: impl Iterator<Item = &'a (Model, Duration)>) -
     Ok(if slow.is_empty() { Judged::Survived } else { Judged::Unknown(format!("{} took too long", slow.join(", "))) })
 }
 
-fn judge_by_miri(root: &Path, site: &Site) -> Result<Judged> {
+fn judge_by_miri(root: &Path, site: &Site, tests: &str) -> Result<Judged> {
     if let Some(missing) = miri::missing() {
         return Ok(Judged::Unknown(missing));
     }
     let weak = site.number.to_string();
-    let ended = miri::test(root, "orderings", Some(miri::SEEDS_OF_ORDERINGS), &[(VARIABLE, &weak)])?;
+    let ended = miri::test(root, tests, Some(miri::SEEDS_OF_ORDERINGS), &[(VARIABLE, &weak)])?;
     Ok(match ended.success {
         Some(true) => {
             ensure!(!ended.text.contains("running 0 tests"), "no unit test is about orderings");
