@@ -10,6 +10,7 @@ pub(crate) mod flight;
 pub(crate) mod step;
 
 use laneway::{Queue, layout};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
@@ -99,7 +100,12 @@ pub(crate) struct Role {
 impl Role {
     /// A child with the role `name`, for the queue at `queue`.
     pub(crate) fn new(name: &str, queue: &Path) -> Role {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let this = std::env::current_exe().unwrap();
+        // A program for another processor is not for the kernel to start, but for an emulator, with its own arguments.
+        let emulator = std::env::var("LANEWAY_TEST_EMULATOR").unwrap_or_default();
+        let mut words = emulator.split_whitespace().map(OsStr::new).chain([this.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         // One test thread is the main one: the child is a process with a single thread.
         command.args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"]);
         command.env("LANEWAY_TEST_ROLE", name).env("LANEWAY_TEST_QUEUE", queue);

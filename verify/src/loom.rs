@@ -1,7 +1,7 @@
 //! The loom models: every order that the memory model allows, of small programs.
 
 use crate::check::{Check, Verdict};
-use crate::models::{self, Fate};
+use crate::models::{self, Fate, SLOW};
 use crate::workspace::Workspace;
 use anyhow::Result;
 use std::time::{Duration, Instant};
@@ -10,14 +10,6 @@ pub(crate) struct Loom;
 
 /// "Each model ends in minutes."
 const LIMIT: Duration = Duration::from_secs(600);
-
-/// Left out by `--quick`: most of the time of all goes to these.
-const SLOW: &[&str] = &[
-    "two_senders_wake_one_receiver",
-    "a_message_that_fits_only_behind_a_pad_gets_there",
-    "a_segment_is_used_again_only_when_all_of_it_was_given_back",
-    "no_segment_is_given_back_that_the_reader_has_not_passed",
-];
 
 impl Check for Loom {
     fn name(&self) -> &'static str {
@@ -38,7 +30,7 @@ impl Check for Loom {
         let unknown = SLOW.iter().filter(|slow| !models.iter().any(|model| model.name == **slow));
         let mut complaints: Vec<String> = unknown.map(|slow| format!("there is no model {slow}")).collect();
         if quick {
-            models.retain(|model| !SLOW.contains(&model.name.as_str()));
+            models.retain(|model| !model.is_slow());
         }
         let began = Instant::now();
         let fates = models::run_all(&models, LIMIT, &[], |_, _| false)?;

@@ -19,6 +19,20 @@ pub(crate) struct Model {
     pub(crate) name: String,
 }
 
+/// Left out by `--quick`: most of the time of all goes to these.
+pub(crate) const SLOW: &[&str] = &[
+    "two_senders_wake_one_receiver",
+    "a_message_that_fits_only_behind_a_pad_gets_there",
+    "a_segment_is_used_again_only_when_all_of_it_was_given_back",
+    "no_segment_is_given_back_that_the_reader_has_not_passed",
+];
+
+impl Model {
+    pub(crate) fn is_slow(&self) -> bool {
+        SLOW.contains(&self.name.as_str())
+    }
+}
+
 /// What became of a model.
 #[derive(Debug, Clone)]
 pub(crate) enum Fate {

@@ -27,14 +27,6 @@ pub(crate) struct Mutants;
 /// A model may take this many times what it takes with nothing weakened, and half a minute more.
 const SLACK: u32 = 4;
 
-/// The sample of `--quick`: a line of the sources, and the model that notices when it is weakened.
-const QUICK: &[(&str, &str, &str)] = &[
-    ("src/ring/writer.rs", "self.window.word(claim.position).store(", "who_finds_a_message_finds_its_bytes"),
-    ("src/ring/reader.rs", "self.read_pos.store(next,", "what_was_not_given_back_is_not_overwritten"),
-    ("src/bell.rs", "self.fences.light();", "a_message_wakes_the_receiver"),
-    ("src/lane/view.rs", "fence(", "an_observer_never_takes_the_bytes_of_a_later_lap_for_a_message"),
-];
-
 /// What became of a mutant.
 enum Judged {
     Killed {
@@ -56,7 +48,7 @@ impl Check for Mutants {
     }
 
     fn longer(&self) -> &'static str {
-        "without --quick: all of them, half an hour; in parts with --only TEXT, such as `--only src/bell.rs`"
+        "without --quick: also what Miri and the processor judge; in parts with --only TEXT, such as `--only src/bell.rs`"
     }
 
     fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
@@ -66,26 +58,28 @@ impl Check for Mutants {
         for expected in SURVIVORS.iter().filter(|expected| !all.iter().any(|site| expected.is(site))) {
             complaints.push(format!("survivors.rs: there is no `{}` in {}", expected.code, expected.file));
         }
-        let mut sample = if quick { sample(&all)? } else { all.iter().map(|site| (site, None)).collect() };
-        sample.retain(|(site, _)| site.place().contains(&workspace.only));
-        ensure!(!sample.is_empty(), "no site contains `{}`", workspace.only);
+        let named = |site: &&Site| site.place().contains(&workspace.only);
+        let sites: Vec<&Site> = all.iter().filter(|site| !quick || site.judge() == Judge::Loom).filter(named).collect();
+        ensure!(!sites.is_empty(), "no site contains `{}`", workspace.only);
 
-        let models = models::build(&root)?;
-        let models: Vec<Model> = match quick {
-            false => models,
-            true => models.into_iter().filter(|model| QUICK.iter().any(|(.., name)| *name == model.name)).collect(),
-        };
-        let models = baseline(&models)?;
-        println!("   {} sites in src/; {} models hold with nothing weakened", all.len(), models.len());
+        let (slow, fast): (Vec<Model>, Vec<Model>) = models::build(&root)?.into_iter().partition(Model::is_slow);
+        let mut models = vec![baseline(&fast)?];
+        println!("   {} sites in src/; {} models hold with nothing weakened", all.len(), fast.len());
 
         let mut by_edge: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        for (site, model) in &sample {
-            let judged = match (site.judge(), model) {
-                (Judge::Miri(tests), _) => judge_by_miri(&root, site, tests),
-                (Judge::Processor, _) => judge_by_processor(&root, site),
-                (Judge::Loom, Some(name)) => judge(site, models.iter().filter(|(model, _)| model.name == *name)),
-                (Judge::Loom, None) => judge(site, models.iter()),
+        for site in &sites {
+            let mut judged = match site.judge() {
+                Judge::Miri(tests) => judge_by_miri(&root, site, tests),
+                Judge::Processor => judge_by_processor(&root, site),
+                Judge::Loom => judge(site, &models[0]),
             };
+            if !quick && site.judge() == Judge::Loom && matches!(judged, Ok(Judged::Survived)) {
+                // Those that take minutes are for what nobody else noticed.
+                if models.len() == 1 {
+                    models.push(baseline(&slow)?);
+                }
+                judged = judge(site, &models[1]);
+            }
             let judged = judged.with_context(|| site.place())?;
             let (killed, total) = by_edge.entry(&site.edge).or_default();
             *total += 1;
@@ -116,18 +110,11 @@ impl Check for Mutants {
         for (edge, (killed, total)) in &by_edge {
             println!("   {edge:<20} {killed}/{total}");
         }
-        let known = sample.iter().filter(|(site, _)| SURVIVORS.iter().any(|expected| expected.is(site))).count();
-        let figure = format!("{killed} of {} mutants killed, {known} survive for a listed reason", sample.len());
+        let known = sites.iter().filter(|site| SURVIVORS.iter().any(|expected| expected.is(site))).count();
+        let of = if quick { format!(" (of {} in all)", all.len()) } else { String::new() };
+        let figure = format!("{killed} of {} mutants killed{of}, {known} survive for a listed reason", sites.len());
         Ok(Verdict::of(figure, &complaints))
     }
-}
-
-fn sample(all: &[Site]) -> Result<Vec<(&Site, Option<&'static str>)>> {
-    let find = |(file, code, model): &(&str, &str, &'static str)| {
-        let mut fit = all.iter().filter(|site| site.file == *file && site.code.contains(code));
-        fit.next().map(|site| (site, Some(*model))).with_context(|| format!("the sample names `{code}` in {file}"))
-    };
-    QUICK.iter().map(find).collect()
 }
 
 /// The models with the time that each takes with nothing weakened, shortest first. All must hold: a model that fails
@@ -144,9 +131,8 @@ fn baseline(models: &[Model]) -> Result<Vec<(Model, Duration)>> {
     Ok(timed)
 }
 
-fn judge<'a>(site: &Site, models: impl Iterator<Item = &'a (Model, Duration)>) -> Result<Judged> {
-    let models: Vec<_> = models.collect();
-    ensure!(!models.is_empty(), "there is no such model");
+fn judge(site: &Site, models: &[(Model, Duration)]) -> Result<Judged> {
+    ensure!(!models.is_empty(), "there are no models");
     let limit = Duration::from_secs(30) + SLACK * models.iter().map(|(_, time)| *time).max().unwrap_or_default();
     let order: Vec<Model> = models.iter().map(|(model, _)| model.clone()).collect();
     let weak = [(VARIABLE, site.number.to_string())];
