@@ -83,7 +83,7 @@ mod tests {
     /// Store buffering, on this processor: what `membarrier` does is for no model to say.
     #[test]
     fn a_fence_for_the_compiler_and_a_heavy_one_let_no_two_miss_each_other() {
-        const ROUNDS: u32 = 20_000;
+        const ROUNDS: u32 = 5_000;
         let fences = Fences::new(best_mode());
         let words: Vec<[CachePadded<AtomicU32>; 2]> = (0..ROUNDS).map(|_| Default::default()).collect();
         let arrived = AtomicU32::new(0);

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use std::thread;
 
-    const ROUNDS: u64 = if cfg!(miri) { 10 } else { 1000 };
+    const ROUNDS: u64 = if cfg!(miri) { 10 } else { 100 };
 
     fn table() -> &'static [Range] {
         Box::leak(Box::new([Range::FREE]))

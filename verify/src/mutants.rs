@@ -167,8 +167,8 @@ fn judge_by_miri(root: &Path, site: &Site, tests: &str) -> Result<Judged> {
     })
 }
 
-/// How often the processor is asked. It sees a fence that is missing in one run of two or three.
-const ASKED: usize = 20;
+/// How often the processor is asked. It sees a fence that is missing in one run of ten, at the least.
+const ASKED: usize = 60;
 
 fn judge_by_processor(root: &Path, site: &Site) -> Result<Judged> {
     for _ in 0..ASKED {
