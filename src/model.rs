@@ -298,7 +298,7 @@ impl Receiver {
     pub fn try_recv(&self) -> Option<Payload> {
         self.lanes.iter().find_map(|lane| {
             let (record, payload) = take(lane)?;
-            lane.release(&record);
+            lane.release(record.position, record.next);
             Some(payload)
         })
     }
@@ -309,7 +309,7 @@ impl Receiver {
         let lane = &self.lanes[lane];
         lane.begin_batch();
         let drained = std::iter::from_fn(|| take(lane)).map(|(record, payload)| {
-            lane.release(&record);
+            lane.release(record.position, record.next);
             payload
         });
         let drained = drained.collect();

@@ -53,6 +53,8 @@ pub(crate) struct Claim {
     pub(crate) position: u64,
     pub(crate) next: u64,
     pub(crate) len: u32,
+    /// How far everything behind `next` is clear.
+    clear_to: u64,
 }
 
 /// Whether a word can be a position at all.

@@ -104,3 +104,30 @@ fn what_was_not_given_back_is_not_overwritten_by_the_next_owner() {
         assert_eq!(received, [vec![2; 7], vec![3; 10]][..if sent { 2 } else { 1 }]);
     });
 }
+
+#[test]
+fn lines_are_cleared_ahead_of_records_and_not_before_they_are_given_back() {
+    let mut model = loom::model::Builder::new();
+    // Each line is eight stores.
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let queue = Queue::new(1, 256);
+        let (mut sender, receiver) = (queue.sender(0), queue.receiver());
+        // The first lap leaves nothing but words that would be empty messages in the second; its last line is not read yet.
+        let forged = Place::ring(256).lap(256).word(Kind::Data, 0).0;
+        for _ in 0..3 {
+            assert!(sender.try_send_quietly(&[forged; 7]));
+            assert_eq!(receiver.try_recv(), Some(vec![forged; 7]));
+        }
+        assert!(sender.try_send_quietly(&[forged; 7]));
+        let sending = thread::spawn(move || {
+            assert!(sender.try_send_quietly(&[4]));
+            assert!(sender.try_send_quietly(&[5; 5]));
+            assert!(sender.try_send_quietly(&[6; 7]));
+        });
+        let mut received: Vec<_> = (0..2).filter_map(|_| receiver.try_recv()).collect();
+        sending.join().unwrap();
+        received.extend(std::iter::from_fn(|| receiver.try_recv()));
+        assert_eq!(received, [vec![forged; 7], vec![4], vec![5; 5], vec![6; 7]]);
+    });
+}

@@ -21,8 +21,6 @@ pub(crate) struct Reader {
     ring: ring::Reader,
     memory: Memory,
     received: Own<AtomicU64>,
-    /// What the receivers before this one had counted.
-    received_before: u64,
     closed_at: Peer<AtomicU64>,
     damage: Cell<Option<Damage>>,
     sender: Ringer,
@@ -41,8 +39,6 @@ impl Reader {
                 memory.max_message,
                 words.own(memory.slot(layout::slot::READ_POS)),
             ),
-            // ORDERING(takeover): relaxed; the receiver's lock ordered us behind the last one.
-            received_before: received.load(Ordering::Relaxed),
             received,
             closed_at: memory.lane.peer(layout::lane::CLOSED_AT),
             damage: Cell::new(memory.damage_on_record()),
@@ -54,6 +50,8 @@ impl Reader {
             ),
             memory,
         };
+        // ORDERING(takeover): relaxed; the receiver's lock ordered us behind the last one.
+        reader.ring.count_from(reader.received.load(Ordering::Relaxed));
         if let Some(damage) = reader.damage.get() {
             reader.ring.stop(Broken { fault: damage.fault, position: damage.position, found: damage.found });
         }
@@ -95,13 +93,16 @@ impl Reader {
         let record = self.ring.message()?;
         // Its commit word was just read, and with it the page that holds the start.
         let crosses_pages = record.position ^ (record.next - 1) >= PAGE;
-        if crosses_pages && !self.is_whole(&record) { None } else { Some(record) }
+        if crosses_pages && !self.is_whole(record.position, record.next) {
+            return None;
+        }
+        Some(record)
     }
 
     /// Whether the file still has the record's last bytes: what was truncated away reads as zero.
     #[cold]
-    fn is_whole(&self, record: &Record) -> bool {
-        self.ring.touch_end(record);
+    fn is_whole(&self, position: u64, next: u64) -> bool {
+        self.ring.touch_end(position, next);
         !self.memory.lane.was_truncated()
     }
 
@@ -121,7 +122,9 @@ impl Reader {
     pub(crate) fn look_from(&self, from: u64) -> Result<Option<Record>, Damage> {
         for _ in 0..MOST_PASSED {
             match self.ring.look_from(from) {
-                Ok(Some(record)) if record.kind == Kind::Data && self.is_whole(&record) => return Ok(Some(record)),
+                Ok(Some(record)) if record.kind == Kind::Data && self.is_whole(record.position, record.next) => {
+                    return Ok(Some(record));
+                }
                 Ok(Some(record)) if record.kind == Kind::Data && self.damage.get().is_some() => return Ok(None),
                 Ok(Some(record)) if record.kind == Kind::Data => return Err(self.condemn(Fault::Truncated)),
                 // A page that was lost reads as nothing, for ever.
@@ -153,13 +156,13 @@ impl Reader {
         self.ring.take(record);
     }
 
-    /// Gives a message's bytes back to the sender.
+    /// Gives the bytes of the message from `position` to `next` back to the sender.
     #[inline(always)]
-    pub(crate) fn release(&self, record: &Record) {
-        if self.ring.release_next(record.position, record.next) {
+    pub(crate) fn release(&self, position: u64, next: u64) {
+        if self.ring.release_next(position, next) {
             self.tell_sender();
         } else {
-            self.release_slowly(record);
+            self.release_slowly(position, next);
         }
     }
 
@@ -242,8 +245,8 @@ impl Reader {
     }
 
     #[cold]
-    fn release_slowly(&self, record: &Record) {
-        if self.ring.release(record.position, record.next) {
+    fn release_slowly(&self, position: u64, next: u64) {
+        if self.ring.release(position, next) {
             self.publish();
         }
     }
@@ -256,7 +259,7 @@ impl Reader {
     #[inline(always)]
     fn tell_sender(&self) {
         // ORDERING(hint): relaxed; a counter for observers.
-        self.received.store(self.received_before.wrapping_add(self.ring.messages()), Ordering::Relaxed);
+        self.received.store(self.ring.messages(), Ordering::Relaxed);
         self.sender.ring_if_asleep();
     }
 

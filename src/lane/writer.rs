@@ -136,7 +136,7 @@ impl Writer {
 
     /// Room for `len` bytes, if it is known to be there.
     #[inline(always)]
-    pub(crate) fn claim_known(&self, len: usize) -> Option<Claim> {
+    pub(crate) fn claim_known(&mut self, len: usize) -> Option<Claim> {
         self.ring.claim_known(len)
     }
 

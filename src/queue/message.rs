@@ -24,6 +24,8 @@ pub struct Message<'a> {
     lane: &'a Reader,
     payload: Payload,
     position: u64,
+    /// Where the next record starts.
+    next: u64,
     len: u32,
 }
 
@@ -31,7 +33,7 @@ impl<'a> Message<'a> {
     /// A record that was just taken from `lane`.
     #[inline(always)]
     pub(super) fn new(lane: &'a Reader, record: Record, payload: Payload) -> Message<'a> {
-        Message { lane, payload, position: record.position, len: record.len }
+        Message { lane, payload, position: record.position, next: record.next, len: record.len }
     }
 
     /// The payload's length, bytes.
@@ -134,7 +136,7 @@ impl<'a> Message<'a> {
     /// Releases the message, also while the thread is panicking.
     #[inline]
     pub fn release(self) {
-        self.lane.release(&self.record());
+        self.lane.release(self.position, self.next);
         std::mem::forget(self);
     }
 
@@ -157,11 +159,6 @@ impl<'a> Message<'a> {
         unsafe { std::slice::from_raw_parts(self.payload.as_ptr(), self.len()) }
     }
 
-    #[inline(always)]
-    fn record(&self) -> Record {
-        Record::message(self.position, self.len)
-    }
-
     /// # Safety
     /// `to` is valid for writing `len` bytes.
     #[expect(unsafe_code, reason = "the contract is the callers'")]
@@ -178,7 +175,7 @@ impl Drop for Message<'_> {
         if std::thread::panicking() {
             self.lane.put_back(self.position);
         } else {
-            self.lane.release(&self.record());
+            self.lane.release(self.position, self.next);
         }
     }
 }

@@ -280,16 +280,21 @@ impl Receiver {
             if let Some(message) = self.take_here() {
                 return Ok(message);
             }
-            let glances = self.look_elsewhere(&mut looks, deadline)?;
-            if let Some(lane) = self.lanes[self.current.get()].get() {
-                for _ in 0..glances {
-                    spin_hint();
-                    if lane.has_word() {
-                        break;
-                    }
-                }
+            if self.glance()
+                && let Some(message) = self.take_here()
+            {
+                return Ok(message);
             }
+            self.look_elsewhere(&mut looks, deadline)?;
         }
+    }
+
+    /// While there is one lane, and it has its turn, a few looks at nothing else: what comes is seen the sooner.
+    #[inline(always)]
+    fn glance(&self) -> bool {
+        let lane = self.lanes[self.current.get()].get();
+        let glances = self.turn.get() > 0 && self.lane_count.get() == 1;
+        glances && lane.is_some_and(|lane| self.waiter.glance(|| lane.has_word()))
     }
 
     /// Ends the turn when a sender has attached, because it may be urgent. Asked once for each message, and not where it is
@@ -317,20 +322,18 @@ impl Receiver {
         None
     }
 
-    /// Gives another lane its turn, or waits until one has something, or says how often to glance at the current one
-    /// before asking again.
+    /// Gives another lane its turn, or waits until one has something, or says to ask again.
     #[inline(never)]
-    fn look_elsewhere(&self, looks: &mut u32, deadline: Option<Instant>) -> Result<u32, RecvError> {
+    fn look_elsewhere(&self, looks: &mut u32, deadline: Option<Instant>) -> Result<(), RecvError> {
         if self.choose().map_err(RecvError::Corrupt)? {
-            return Ok(0);
+            return Ok(());
         }
         if *looks >= SHORT_SPIN || self.waiter.policy() == Wait::Park {
-            return self.wait(deadline).map(|()| 0);
+            return self.wait(deadline);
         }
-        // Where there is one lane, look at nothing else for a while: the next glance comes the sooner.
-        let glances = if self.lane_count.get() == 1 { SHORT_SPIN / 2 } else { 1 };
-        *looks += glances;
-        Ok(glances)
+        *looks += 1;
+        spin_hint();
+        Ok(())
     }
 
     /// Waits until some lane has something, and gives it its turn.

@@ -46,6 +46,37 @@ pub(crate) unsafe fn copy_in(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
+/// Clears the [`LINE`](crate::layout::LINE) shared bytes at `at`.
+///
+/// # Safety
+/// `at` is aligned to 8, valid for writing so many bytes as atomics, and no reference to those bytes exists.
+#[inline(always)]
+pub(crate) unsafe fn clear_line(at: *mut u8) {
+    // SAFETY: the caller's contract; these stores are the line.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    unsafe {
+        std::arch::asm!(
+            "xorps {zero}, {zero}",
+            "movups [{at}], {zero}", "movups [{at} + 16], {zero}", "movups [{at} + 32], {zero}", "movups [{at} + 48], {zero}",
+            at = in(reg) at, zero = out(xmm_reg) _, options(nostack, preserves_flags)
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    unsafe {
+        std::arch::asm!(
+            "stp xzr, xzr, [{at}]", "stp xzr, xzr, [{at}, 16]", "stp xzr, xzr, [{at}, 32]", "stp xzr, xzr, [{at}, 48]",
+            at = in(reg) at, options(nostack, preserves_flags)
+        );
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    for word in 0..crate::layout::LINE as usize / 8 {
+        // SAFETY: as above.
+        // ORDERING(terminator): relaxed; the next commit word's Release comes after it.
+        unsafe { (*at.cast::<AtomicU64>().add(word)).store(0, Ordering::Relaxed) };
+    }
+}
+
 /// Copies `len` shared bytes at `from` to private memory at `to`.
 ///
 /// # Safety

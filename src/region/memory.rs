@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "the crate's pointer arithmetic is here, behind checked constructors")]
 
 use super::copy;
-use crate::layout::Place;
+use crate::layout::{LINE, Place};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire};
 use crate::sys::sigbus::Guard;
 use crate::sys::space;
@@ -298,6 +298,17 @@ impl Window {
         }
         #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
         let _ = position;
+    }
+
+    /// Clears the [`LINE`] bytes from `position` on.
+    ///
+    /// # Safety
+    /// They are the caller's to write, and the window does not end before them.
+    #[inline(always)]
+    pub(crate) unsafe fn clear_line(&self, position: u64) {
+        debug_assert!(self.region.writable && LINE <= self.until_end(position));
+        // SAFETY: I8 and the caller's contract.
+        unsafe { copy::clear_line(self.at(position)) }
     }
 
     /// Copies bytes in. `position` is a multiple of 8.

@@ -11,7 +11,7 @@
 #![expect(unsafe_code, reason = "loom's cells hand out raw pointers")]
 #![allow(missing_docs, reason = "internal to the models")]
 
-use crate::layout::{GRANULE, Place};
+use crate::layout::{GRANULE, LINE, Place};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire};
 use loom::cell::UnsafeCell;
 use std::cell::Cell;
@@ -249,6 +249,13 @@ impl Window {
     }
 
     pub(crate) fn prefetch_for_write(&self, _position: u64) {}
+
+    /// # Safety
+    /// They are the caller's to write, and the window does not end before them.
+    pub(crate) unsafe fn clear_line(&self, position: u64) {
+        // SAFETY: the caller's contract.
+        unsafe { self.copy_in(position, &[0; LINE as usize]) };
+    }
 
     /// # Safety
     /// There are at most `until_end(position)` bytes.

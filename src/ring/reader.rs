@@ -26,7 +26,7 @@ pub(crate) struct Reader {
     /// Everything below is released.
     released: Cell<u64>,
     read_pos: Own<AtomicU64>,
-    /// Messages among what this handle has moved `released` over.
+    /// Messages among what `released` was moved over.
     messages: Cell<u64>,
     /// Records released before an earlier one was, by position. Empty but for odd orders.
     early: RefCell<BTreeMap<u64, Early>>,
@@ -108,9 +108,9 @@ impl Reader {
     }
 
     /// Touches the last word of a record that was just looked at.
-    pub(crate) fn touch_end(&self, record: &Record) {
-        let last = record.next - 8;
-        if record.position == self.at.get() {
+    pub(crate) fn touch_end(&self, position: u64, next: u64) {
+        let last = next - 8;
+        if position == self.at.get() {
             // ORDERING(publish): relaxed; the word is touched, not believed.
             self.window.word(last).load(Ordering::Relaxed);
         } else {
@@ -205,17 +205,17 @@ impl Reader {
     pub(crate) fn take(&self, record: &Record) {
         self.at.set(record.next);
         if self.unusual.get() {
-            self.took(record);
+            self.took(record.position, record.next);
         }
     }
 
     /// Goes on to look at what was put back, or beyond.
     #[cold]
-    fn took(&self, record: &Record) {
+    fn took(&self, position: u64, next: u64) {
         if let Some(frontier) = self.frontier.get() {
             let mut put_back = self.put_back.borrow_mut();
-            let again = put_back.remove(&record.position);
-            let frontier = if again { frontier } else { record.next };
+            let again = put_back.remove(&position);
+            let frontier = if again { frontier } else { next };
             self.frontier.set((!put_back.is_empty()).then_some(frontier));
             self.at.set(put_back.first().copied().unwrap_or(frontier));
             drop(put_back);
@@ -299,7 +299,7 @@ impl Reader {
             return false;
         }
         self.released.set(next);
-        self.messages.set(self.messages.get() + 1);
+        self.messages.set(self.messages.get().wrapping_add(1));
         // ORDERING(reclaim): our loads of the payload before the writer's stores over it.
         self.read_pos.store(next, Ordering::Release);
         true
@@ -312,7 +312,12 @@ impl Reader {
         self.batch.get().is_none_or(|published| self.released.get() - published >= self.table.ring().window / 4)
     }
 
-    /// Messages that this handle has released, as far as all before them are.
+    /// What the readers before this one had released.
+    pub(crate) fn count_from(&self, messages: u64) {
+        self.messages.set(messages);
+    }
+
+    /// Messages that were released, as far as all before them are.
     #[inline(always)]
     pub(crate) fn messages(&self) -> u64 {
         self.messages.get()
@@ -363,7 +368,7 @@ impl Reader {
         }
         while let Some(first) = self.early.borrow_mut().remove(&self.released.get()) {
             self.released.set(first.next);
-            self.messages.set(self.messages.get() + first.messages);
+            self.messages.set(self.messages.get().wrapping_add(first.messages));
         }
         self.settle();
     }

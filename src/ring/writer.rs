@@ -17,6 +17,8 @@ pub(crate) struct Writer {
     /// The slot of the segment that records go to, if they do not go to the ring.
     segment: Option<u32>,
     write_pos: u64,
+    /// Every word from `write_pos` up to here is 0, and so the terminator of any record that ends before it.
+    clear_to: u64,
     /// The reader's position as last accepted: stale, never ahead.
     read_copy: u64,
     lap: Lap,
@@ -33,6 +35,9 @@ pub(crate) struct Writer {
     /// `read_copy` for observers, stored before it is used.
     accepted: Own<AtomicU64>,
 }
+
+/// How far ahead of the next record words are cleared, bytes: two records of a line each, and the line on its way.
+const AHEAD: u64 = 3 * layout::LINE;
 
 impl Writer {
     /// Takes over behind what is committed (I2), and says how many of those messages lie at `hint` or above it. The
@@ -80,6 +85,7 @@ impl Writer {
             segment,
             place,
             write_pos,
+            clear_to: write_pos + 8,
             read_copy: read,
             limit: 0,
             ceiling: u64::MAX,
@@ -130,7 +136,7 @@ impl Writer {
     /// Room for `len` bytes of payload, if it is known to be there: the short way, which leaves the end of the ring and
     /// everything that must be asked for to [`claim`](Self::claim).
     #[inline(always)]
-    pub(crate) fn claim_known(&self, len: usize) -> Option<Claim> {
+    pub(crate) fn claim_known(&mut self, len: usize) -> Option<Claim> {
         let next = layout::next_record(self.write_pos, layout::record_len(len));
         let known = next <= self.limit && len <= self.max_len as usize;
         known.then(|| self.terminated(next, len as u32))
@@ -197,15 +203,43 @@ impl Writer {
     }
 
     /// The claim of everything up to `next`, with the terminator behind it.
-    ///
-    /// The terminator comes first because it often lies in a line of its own: were it stored between payload and commit
-    /// word, the reader could fetch their line while the store waits for its own, and cost the writer another turn.
     #[inline(always)]
-    fn terminated(&self, next: u64, len: u32) -> Claim {
-        // ORDERING(terminator): relaxed; the commit word's Release puts it before the record, so whoever finds the
-        // record finds 0 behind it and never the bytes of the last lap.
-        self.window.word(next).store(CommitWord::NOTHING, Ordering::Relaxed);
-        Claim { position: self.write_pos, next, len }
+    fn terminated(&mut self, next: u64, len: u32) -> Claim {
+        let clear_to = if next < self.clear_to { self.clear_to } else { self.terminate(next) };
+        // Whoever gives the claim up leaves its bytes behind.
+        self.clear_to = self.write_pos + 8;
+        Claim { position: self.write_pos, next, len, clear_to }
+    }
+
+    /// Stores the terminator at `next`, and clears the rest of its line as far as it is ours. Returns where that ends.
+    fn terminate(&self, next: u64) -> u64 {
+        let mut at = next;
+        loop {
+            // ORDERING(terminator): relaxed; the commit word's Release puts it before the record, so whoever finds the
+            // record finds 0 behind it and never the bytes of the last lap.
+            self.window.word(at).store(CommitWord::NOTHING, Ordering::Relaxed);
+            at += 8;
+            if at % layout::LINE == 0 || at > self.limit {
+                return at;
+            }
+        }
+    }
+
+    /// Clears the line behind what is clear, after a commit: so the next terminators are there before anybody waits for
+    /// their records, and no commit word has to wait behind a store to another line. (A terminator stored with each record
+    /// cost a tenth of the round trip.) Also takes the lines that the reader still holds from the last lap, before
+    /// they are needed: streaming 56 B took 55 ns a message without that and 28 with it.
+    #[inline(always)]
+    fn clear_ahead(&mut self) {
+        if self.clear_to < self.write_pos + AHEAD && self.clear_to + layout::LINE <= self.limit {
+            // SAFETY: I5: all of it lies below the limit, and so does the end of the lap not.
+            #[expect(unsafe_code, reason = "a line is cleared at once")]
+            unsafe {
+                self.window.clear_line(self.clear_to);
+            }
+            self.clear_to += layout::LINE;
+        }
+        self.window.prefetch_for_write(self.clear_to + layout::LINE);
     }
 
     /// Copies part of a claim's payload. `at` is a multiple of 8.
@@ -234,10 +268,8 @@ impl Writer {
     fn commit_word(&mut self, word: CommitWord, claim: Claim) {
         // ORDERING(publish): payload and terminator before the commit word.
         self.window.word(claim.position).store(word.0, Ordering::Release);
-        self.write_pos = claim.next;
-        // The next commits store to lines that the reader still holds from the last lap; taking them back early is off
-        // anybody's way. Measured for 56 B: streaming 55 ns a message without this and 28 with it.
-        self.window.prefetch_for_write(claim.next + 2 * layout::LINE);
+        (self.write_pos, self.clear_to) = (claim.next, claim.clear_to);
+        self.clear_ahead();
     }
 
     /// Goes on in a segment whose bytes are reserved (I9). There is always a free word for the jump (I3).
@@ -270,7 +302,7 @@ impl Writer {
         there.word(start).store(CommitWord::NOTHING, Ordering::Relaxed);
         // ORDERING(publish): where reading goes on, and the entry that says so, before the jump.
         self.window.word(self.write_pos).store(word.0, Ordering::Release);
-        (self.window, self.place, self.write_pos) = (there, place, start);
+        (self.window, self.place, self.write_pos, self.clear_to) = (there, place, start, start + 8);
         self.lap = place.lap(start);
         self.set_limit();
     }
