@@ -106,7 +106,12 @@ pub(crate) fn receivers_are_killed(queue: &Queue, max: u64, each: u64, kills: u6
         }
         let mut rng = Rng(7);
         let handled = || std::fs::metadata(&log).unwrap().len() / 16;
+        let lies_in_segments = || queue.observe().unwrap().stat().unwrap().segment_bytes > 0;
         for _ in 0..kills {
+            // While nobody receives, the senders go on into segments, however fast the receivers are.
+            while grows(queue) && !lies_in_segments() && sent.load(Ordering::Relaxed) < 2 * each {
+                std::thread::yield_now();
+            }
             let mut victim = Role::new("consume", queue.path()).start();
             let until = (handled() + 1 + rng.below(2 * each / kills)).min(2 * each);
             let started = std::time::Instant::now();
@@ -115,7 +120,7 @@ pub(crate) fn receivers_are_killed(queue: &Queue, max: u64, each: u64, kills: u6
                 std::thread::yield_now();
             }
             victim.kill();
-            grown += u64::from(queue.observe().unwrap().stat().unwrap().segment_bytes > 0);
+            grown += u64::from(lies_in_segments());
         }
         let mut last = Role::new("consume", queue.path()).start();
         last.expect("closed");
