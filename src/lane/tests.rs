@@ -92,7 +92,7 @@ fn try_recv(lane: &Reader) -> Option<Vec<u8>> {
     let record = lane.message().or_else(|| lane.look().unwrap())?;
     let bytes = copy(lane, &record);
     lane.take(&record);
-    lane.release(&record);
+    lane.release(record.position, record.next);
     Some(bytes)
 }
 

@@ -219,7 +219,7 @@ impl Writer {
             // record finds 0 behind it and never the bytes of the last lap.
             self.window.word(at).store(CommitWord::NOTHING, Ordering::Relaxed);
             at += 8;
-            if at % layout::LINE == 0 || at > self.limit {
+            if at.is_multiple_of(layout::LINE) || at > self.limit {
                 return at;
             }
         }

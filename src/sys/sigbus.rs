@@ -21,7 +21,7 @@ struct Range {
     hits: AtomicU64,
 }
 
-static TABLE: [Range; RANGES] = [const { Range::FREE }; RANGES];
+static TABLE: [Range; RANGES] = [const { Range::free() }; RANGES];
 
 /// Where the action that was installed before ours lies, or 0; leaked, because a handler may run at any time.
 static BEFORE: AtomicU64 = AtomicU64::new(0);
@@ -34,7 +34,9 @@ pub(crate) struct Guard {
 }
 
 impl Range {
-    const FREE: Range = Range { base: AtomicU64::new(0), len: AtomicU64::new(0), hits: AtomicU64::new(0) };
+    const fn free() -> Range {
+        Range { base: AtomicU64::new(0), len: AtomicU64::new(0), hits: AtomicU64::new(0) }
+    }
 
     /// Takes the first free place of `table`.
     fn register(table: &'static [Range], base: u64, len: u64) -> Option<Guard> {
@@ -185,7 +187,7 @@ mod tests {
     const ROUNDS: u64 = if cfg!(miri) { 10 } else { 100 };
 
     fn table() -> &'static [Range] {
-        Box::leak(Box::new([Range::FREE]))
+        Box::leak(Box::new([Range::free()]))
     }
 
     /// A place that was that of a long range becomes that of a short one.

@@ -9,6 +9,7 @@ use crate::mutants::copy_changed;
 use crate::workspace::{Workspace, run, tail};
 use anyhow::{Context, Result, bail, ensure};
 use bugs::{BUGS, Bug};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -89,7 +90,7 @@ impl Check for Planted {
 /// built once.
 fn copy(workspace: &Workspace) -> Result<PathBuf> {
     let root = workspace.scratch.join("planted");
-    copy_changed(&workspace.root, &root)?;
+    copy_changed(&workspace.root, &root, &BTreeMap::new())?;
     let target = workspace.scratch.parent().context("scratch lies in a target directory")?;
     let link = root.join("target");
     if !link.is_symlink() {
@@ -135,7 +136,7 @@ fn ask_model(root: &Path, name: &str) -> Result<Said> {
     let mut built = models::build(root)?;
     built.retain(|model| model.name == name);
     ensure!(!built.is_empty(), "there is no model {name}");
-    match models::run_all(&built, LIMIT, |_, _| false)?.remove(0).1 {
+    match models::run_all(&built, LIMIT, &[], |_, _| false)?.remove(0).1 {
         Fate::Held(_) => Ok(Said::Passed),
         Fate::Fell(how) => Ok(Said::Failed(how)),
         Fate::Expired | Fate::Dropped => bail!("{name} does not end"),

@@ -48,8 +48,8 @@ pub(super) const BUGS: &[Bug] = &[
         name: "A6",
         what: "no terminator: what follows the last record is a record of the last lap",
         file: "src/ring/writer.rs",
-        from: "self.window.word(next).store(CommitWord::NOTHING, Ordering::Relaxed);",
-        to: "",
+        from: "let clear_to = if next < self.clear_to { self.clear_to } else { self.terminate(next) };",
+        to: "let clear_to = self.clear_to.max(next + 8);",
         judge: Judge::Unit("ring::tests::many_laps_in_step_lose_nothing_and_never_show_a_word_of_the_last_lap"),
     },
     // There: two handles share a lock because one was duplicated. Here they would because it is the process's.
@@ -130,7 +130,7 @@ pub(super) const BUGS: &[Bug] = &[
         what: "a lane that comes during the listing counts as listed",
         file: "src/queue/receiver.rs",
         from: "self.seen_epoch.set(epoch);",
-        to: "let _ = epoch;\n                self.seen_epoch.set(self.lanes_epoch.load_acquire());",
+        to: "let _ = epoch;\n                self.seen_epoch.set(self.lanes_epoch.before_listing());",
         judge: Judge::Test("attach", "a_lane_that_comes_while_others_are_looked_for_is_found"),
     },
 ];
