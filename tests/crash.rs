@@ -9,7 +9,8 @@ mod support;
 
 use laneway::{Cause, Queue, TryRecvError, layout};
 use std::path::Path;
-use support::step::{Snapshot, Watch, progress_file, restore, stepped};
+use support::step::{Snapshot, Watch, restore};
+use support::victim::{Child, progress_file, stepped};
 use support::{LONG, Role, check, flight, length, payload, peek, scratch, small_queue};
 use tempfile::TempDir;
 
@@ -100,9 +101,9 @@ fn message(sender: u64, i: u64) -> Vec<u8> {
     payload(sender, i, len)
 }
 
-/// Single-steps the victim `role`, as [`Watch::step`] does, through a queue whose lanes do not grow.
+/// Single-steps the victim `role`, as [`Watch::steps`] does, through a queue whose lanes do not grow.
 fn step(role: &str, queue: &Path, relist: bool, visit: impl FnMut(&Snapshot, u64)) -> bool {
-    Watch::new(queue).relisting(relist).step(Role::new(role, queue), visit)
+    Child::step(&mut Watch::new(queue).relisting(relist), Role::new(role, queue), visit)
 }
 
 /// Both sides attach to a copy, one after the other in both orders. Gives what the copy delivers of the old messages.

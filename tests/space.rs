@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
-use support::step::progress_file;
+use support::victim::progress_file;
 use support::{LONG, Part, Peer, Role, check, length, payload, peek, scratch};
 
 const RING: u64 = 4096;

@@ -13,7 +13,8 @@ use laneway::{Queue, Receiver, Sender, TryRecvError, TrySendError, layout};
 use scripts::{Act, SCRIPTS, Script};
 use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt;
-use support::step::{Snapshot, Traced, Watch, restore, stepped, traced};
+use support::step::{Snapshot, Watch, restore};
+use support::victim::{Child, Traced, stepped, traced};
 use support::{Part, Role, check, flight, length, payload, peek, scratch};
 use tempfile::TempDir;
 
@@ -325,10 +326,10 @@ fn play(dir: &TempDir, name: &str, mut visit: impl FnMut(&Snapshot, u64)) -> boo
     let role = |name| Role::new(name, queue.path()).with("SCRIPT", index);
     if script.orphan {
         // Its victim is killed when it comes to where its steps would begin.
-        let Some(victim) = watch.start(role("before")) else { return false };
+        let Some(victim) = Child::start(&mut watch, role("before")) else { return false };
         drop(victim);
     }
-    watch.step(role(if script.orphan { "after" } else { "script" }), &mut visit)
+    Child::step(&mut watch, role(if script.orphan { "after" } else { "script" }), &mut visit)
 }
 
 fn is_killed_at_every_step_of(name: &str) {
@@ -436,7 +437,7 @@ fn who_takes_over_killed_while_it_does_costs_nothing_either() {
             restore(snapshot, &path);
             let mut seen = Seen::default();
             let mut watch = Watch::restored(&path, snapshot);
-            assert!(watch.step(Role::new("adopt", &path), |again, _| {
+            assert!(Child::step(&mut watch, Role::new("adopt", &path), |again, _| {
                 seen.judge(&recover(&dir, again, &messages, seen.points % 2 == 0), *progress);
             }));
             points += seen.points;

@@ -1,6 +1,6 @@
 //! Senders and receivers that are killed (SIGKILL) in full flight, wherever that finds them.
 
-use super::step::progress_file;
+use super::victim::progress_file;
 use super::{LONG, Part, Rng, Role, check, length, payload, peek};
 use laneway::{Queue, RecvError, Wait};
 use std::fs::File;

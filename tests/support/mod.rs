@@ -8,6 +8,7 @@
 
 pub(crate) mod flight;
 pub(crate) mod step;
+pub(crate) mod victim;
 
 use laneway::{Queue, layout};
 use std::ffi::OsStr;

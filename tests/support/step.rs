@@ -1,13 +1,15 @@
-//! Victims that are traced: single-stepped through an operation, and after each step that changed something the queue's
-//! files are shown as a kill at that instruction would leave them: the same bytes, the same lengths, and the same
+//! Stepping: the files of a queue, watched while processes that use it are single-stepped. After each step that changed
+//! something they are shown as a kill at that instruction would leave them: the same bytes, the same lengths, and the same
 //! bytes of the lanes' files reserved. What is reserved cannot be asked of the kernel without touching it, so it is taken
 //! from the system calls that the victim makes; a lane whose file takes more space by anything else was touched where
 //! nothing was reserved, which fails the test.
 //!
 //! Single steps follow the order of the program, so this cannot see what a processor or compiler reorders. A system call
 //! is one step.
+//!
+//! Knows nothing of how a victim comes to be: `tests/support/victim.rs` makes them of the test binary, and the check `kill`
+//! of `verify`, which includes this file, forks them.
 
-use super::{Part, Peer, Role};
 use laneway::layout;
 use memmap2::{Mmap, MmapOptions};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -18,60 +20,6 @@ use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Where a victim says how far it got.
-pub(crate) fn progress_file(queue: &Path) -> PathBuf {
-    queue.with_extension("progress")
-}
-
-/// A victim's side of it.
-pub(crate) struct Traced {
-    progress: File,
-}
-
-/// Lets the parent trace this process: it sees the system calls from here on.
-pub(crate) fn traced(part: &Part) -> Traced {
-    let progress = File::options().write(true).open(progress_file(&part.queue)).unwrap();
-    // SAFETY: TRACEME takes no arguments.
-    unsafe {
-        if libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) == -1 {
-            part.say(&std::io::Error::last_os_error().to_string());
-            libc::_exit(0);
-        }
-        part.say(&libc::gettid().to_string());
-    }
-    stop();
-    Traced { progress }
-}
-
-/// As [`traced`], and stepped from here on.
-pub(crate) fn stepped(part: &Part) -> Traced {
-    let traced = traced(part);
-    traced.begin();
-    traced
-}
-
-impl Traced {
-    /// Steps begin here.
-    pub(crate) fn begin(&self) {
-        stop();
-    }
-
-    /// What the victim has been promised: messages whose send has returned, or which it is about to release.
-    pub(crate) fn progress(&self, count: u64) {
-        self.progress.write_all_at(&count.to_ne_bytes(), 0).unwrap();
-    }
-
-    /// Steps end here.
-    pub(crate) fn reached(self) {
-        stop();
-    }
-}
-
-fn stop() {
-    // SAFETY: raise sends a signal to this thread, which its tracer sees first.
-    unsafe { libc::raise(libc::SIGSTOP) };
-}
 
 /// The files of a queue as a killed process would leave them.
 pub(crate) type Snapshot = BTreeMap<String, Copied>;
@@ -87,6 +35,16 @@ impl Copied {
     /// Where the bytes are that are reserved.
     pub(crate) fn reserved(&self) -> Vec<Range<u64>> {
         self.runs.iter().map(|(at, bytes)| *at..*at + bytes.len() as u64).collect()
+    }
+
+    /// Its length.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Its bytes, as far as they are reserved, and where they lie.
+    pub(crate) fn runs(&self) -> &[(u64, Vec<u8>)] {
+        &self.runs
     }
 
     fn whole(bytes: Vec<u8>) -> Copied {
@@ -145,12 +103,27 @@ impl Mapped {
         Copied { len: self.len, runs: self.runs.iter().map(|run| (run.start, self.run(run).to_vec())).collect() }
     }
 
-    /// Whether the file differs from a copy, in a lane's records, or otherwise.
-    fn differs(&self, last: &Copied) -> Change {
-        let shape = |(run, (at, bytes)): (&Range<u64>, &(u64, Vec<u8>))| {
+    /// Whether a copy has the same bytes reserved.
+    fn is_shaped_as(&self, copied: &Copied) -> bool {
+        let same = |(run, (at, bytes)): (&Range<u64>, &(u64, Vec<u8>))| {
             run.start == *at && run.end - run.start == bytes.len() as u64
         };
-        if self.len != last.len || self.runs.len() != last.runs.len() || !self.runs.iter().zip(&last.runs).all(shape) {
+        self.len == copied.len && self.runs.len() == copied.runs.len() && self.runs.iter().zip(&copied.runs).all(same)
+    }
+
+    fn copy_to(&self, copied: &mut Copied) {
+        if !self.is_shaped_as(copied) {
+            *copied = self.copied();
+            return;
+        }
+        for (run, (_, bytes)) in self.runs.iter().zip(&mut copied.runs) {
+            bytes.copy_from_slice(self.run(run));
+        }
+    }
+
+    /// Whether the file differs from a copy, in a lane's records, or otherwise.
+    fn differs(&self, last: &Copied) -> Change {
+        if !self.is_shaped_as(last) {
             return Change::Words;
         }
         let mut change = Change::None;
@@ -169,12 +142,12 @@ impl Mapped {
     }
 
     /// Takes over what the system call did that the victim just made, if it changed what the file takes.
-    fn follow(&mut self, thread: i32, name: &str) {
+    fn follow(&mut self, victim: Victim, name: &str) {
         let meta = self.file.metadata().unwrap();
         if meta.blocks() == self.blocks {
             return;
         }
-        let call = last_call(thread).unwrap_or_else(|| panic!("{name} was touched where nothing was reserved"));
+        let call = victim.last_call().unwrap_or_else(|| panic!("{name} was touched where nothing was reserved"));
         assert_eq!(call.number, libc::SYS_fallocate as u64, "{name} changed its size by another call");
         let bytes = call.offset..call.offset + call.len;
         match call.mode as i32 {
@@ -201,7 +174,7 @@ impl Mapped {
 
 /// What a step changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
+pub(crate) enum Change {
     None,
     /// Bytes in which records lie, and nothing else.
     Records,
@@ -213,27 +186,6 @@ struct Call {
     mode: u64,
     offset: u64,
     len: u64,
-}
-
-/// The system call that a stopped victim has just come back from; none if it has not.
-#[cfg(target_arch = "x86_64")]
-fn last_call(thread: i32) -> Option<Call> {
-    // SAFETY: plain numbers, for which zero is valid; the victim is our traced child, and it is stopped.
-    unsafe {
-        let mut registers: libc::user_regs_struct = std::mem::zeroed();
-        libc::ptrace(libc::PTRACE_GETREGS, thread, 0, &raw mut registers);
-        let code = libc::ptrace(libc::PTRACE_PEEKTEXT, thread, registers.rip - 2, 0);
-        // `syscall` keeps all registers but the answer's and two more.
-        let number = if registers.orig_rax as i64 >= 0 { registers.orig_rax } else { libc::SYS_fallocate as u64 };
-        let call = Call { number, mode: registers.rsi, offset: registers.rdx, len: registers.r10 };
-        (code & 0xffff == 0x050f).then_some(call)
-    }
-}
-
-/// Elsewhere the registers have other names; lanes that grow are not watched there.
-#[cfg(not(target_arch = "x86_64"))]
-fn last_call(_: i32) -> Option<Call> {
-    None
 }
 
 /// The files of a queue, watched over the lives of several victims.
@@ -278,12 +230,18 @@ impl Watch {
         self
     }
 
+    /// The directory that is watched.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn names(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    fn list(&mut self) {
+    /// Looks which files there are.
+    pub(crate) fn list(&mut self) {
         let (locks, names): (Vec<String>, Vec<String>) =
             self.names().into_iter().partition(|name| name.ends_with(".lock"));
         let read = |name: String| Some((name.clone(), Copied::whole(std::fs::read(self.dir.join(name)).ok()?)));
@@ -309,65 +267,76 @@ impl Watch {
         if locks { files.unwrap_or(Change::None) } else { Change::Words }
     }
 
-    /// The files as they are.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let copied = |(name, mapped): (&String, &Mapped)| (name.clone(), mapped.copied());
-        self.files.iter().map(copied).chain(self.locks.clone()).collect()
-    }
-
-    fn follow(&mut self, thread: i32) {
+    /// Takes over what the step that was just made did to what the lanes' files take.
+    pub(crate) fn follow(&mut self, victim: &Victim) {
         for (name, mapped) in self.files.iter_mut().filter(|(_, mapped)| mapped.is_lane) {
-            mapped.follow(thread, name);
+            mapped.follow(*victim, name);
         }
     }
 
-    /// Runs a victim up to where its steps begin, on the processor that this thread runs on from then on: a step is two
-    /// changes of process, which cost several times as much from one processor to another. None, with a reason, when the kernel does not let us.
-    pub(crate) fn start(&mut self, role: Role) -> Option<Victim> {
-        let progress = progress_file(&self.dir);
-        std::fs::write(&progress, [0; 8]).unwrap();
-        // SAFETY: as in `Mapped`.
-        let progress = unsafe { Mmap::map(&File::open(&progress).unwrap()) }.unwrap();
-        stay_here();
-        let mut peer = role.start();
-        let said = peer.hear().unwrap();
-        let Ok(thread) = said.parse() else {
-            eprintln!("skipped: this host does not let a parent trace its child: {said}");
-            return None;
-        };
-        let victim = Victim { peer, thread, progress };
-        assert_eq!(stopped_by(thread), Some(libc::SIGSTOP));
+    /// Runs a victim, which has stopped itself once, up to where it stops itself again.
+    pub(crate) fn run_up(&mut self, victim: &Victim) {
         loop {
             self.list();
             match victim.go_on(libc::PTRACE_SYSCALL) {
-                Some(libc::SIGTRAP) => self.follow(thread),
+                Some(libc::SIGTRAP) => self.follow(victim),
                 Some(libc::SIGSTOP) => break,
                 other => panic!("the victim ended early: {other:?}"),
             }
         }
         self.list();
-        Some(victim)
     }
 
-    /// Single-steps a victim through its part, and shows what is there after each step that changed something, with the
-    /// victim's progress. False when the kernel does not let us.
-    pub(crate) fn step(&mut self, role: Role, mut visit: impl FnMut(&Snapshot, u64)) -> bool {
-        let Some(victim) = self.start(role) else { return false };
+    /// Looks at what a step has changed, and takes that over into what [`seen`](Self::seen) gives.
+    pub(crate) fn look(&mut self) -> Change {
+        if self.relist {
+            self.list();
+        }
+        let change = self.change();
+        if change != Change::None {
+            self.take();
+        }
+        change
+    }
+
+    /// Takes the files as they are, without a copy of what has not changed its length.
+    fn take(&mut self) {
+        let Watch { files, locks, last, .. } = self;
+        last.retain(|name, _| files.contains_key(name) || locks.contains_key(name));
+        for (name, mapped) in files.iter() {
+            match last.get_mut(name) {
+                Some(copied) => mapped.copy_to(copied),
+                None => drop(last.insert(name.clone(), mapped.copied())),
+            }
+        }
+        for (name, copied) in locks.iter().filter(|(name, copied)| last.get(*name) != Some(copied)).collect::<Vec<_>>()
+        {
+            last.insert(name.clone(), copied.clone());
+        }
+    }
+
+    /// The files as they were at the last look.
+    pub(crate) fn seen(&self) -> &Snapshot {
+        &self.last
+    }
+
+    /// Single-steps a victim until it stops itself, and shows what is there after each step that changed something, with
+    /// what `progress` says then.
+    pub(crate) fn steps(&mut self, victim: &Victim, progress: impl Fn() -> u64, mut visit: impl FnMut(&Snapshot, u64)) {
         let (mut steps, mut unseen, mut records) = (0u64, None, 0u32);
         let mut ended = false;
         loop {
             if self.relist {
                 self.list();
             }
-            let progress = u64::from_ne_bytes(victim.progress[..8].try_into().unwrap());
-            let change = self.change();
+            let (progress, change) = (progress(), self.change());
             if change == Change::Words
                 && let Some(progress) = unseen.take()
             {
                 visit(&self.last, progress);
             }
             if change != Change::None {
-                self.last = self.snapshot();
+                self.take();
                 records = if change == Change::Records { records + 1 } else { 0 };
                 if change == Change::Words || records % self.every == 0 {
                     unseen = None;
@@ -377,62 +346,78 @@ impl Watch {
                 }
             }
             if ended {
-                return true;
+                return;
             }
             match victim.go_on(libc::PTRACE_SINGLESTEP) {
                 Some(libc::SIGTRAP) => {}
                 Some(libc::SIGSTOP) => ended = true,
                 other => panic!("the victim ended early: {other:?}"),
             }
-            self.follow(victim.thread);
+            self.follow(victim);
             steps += 1;
             assert!(steps < 20_000_000, "the victim does not come to an end");
         }
     }
 }
 
-/// A victim whose end its tracer must see before its parent can.
-pub(crate) struct Victim {
-    peer: Peer,
-    thread: i32,
-    progress: Mmap,
-}
+/// A thread that this one traces: the only one of its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Victim(pub(crate) i32);
 
 impl Victim {
-    /// Lets it go on to its next stop, and says which signal stopped it.
-    fn go_on(&self, how: libc::c_uint) -> Option<i32> {
+    /// Lets it go on to its next stop, and says which signal stopped it; none when it is gone.
+    pub(crate) fn go_on(self, how: libc::c_uint) -> Option<i32> {
         // SAFETY: the victim is our traced child, and it is stopped.
-        let answer = unsafe { libc::ptrace(how, self.thread, 0, 0) };
+        let answer = unsafe { libc::ptrace(how, self.0, 0, 0) };
         assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
-        stopped_by(self.thread)
+        self.stopped_by()
     }
-}
 
-impl Drop for Victim {
-    fn drop(&mut self) {
-        self.peer.signal(libc::SIGKILL);
-        while stopped_by(self.thread).is_some() {}
+    /// Waits for it: the signal that stopped it, or none when it is gone.
+    pub(crate) fn stopped_by(self) -> Option<i32> {
+        let mut status = 0;
+        // SAFETY: waitpid writes to `status`.
+        let found = unsafe { libc::waitpid(self.0, &raw mut status, libc::__WALL) };
+        (found == self.0 && libc::WIFSTOPPED(status)).then(|| libc::WSTOPSIG(status))
+    }
+
+    /// The system call that it has just come back from; none if it has not.
+    #[cfg(target_arch = "x86_64")]
+    fn last_call(self) -> Option<Call> {
+        // SAFETY: plain numbers, for which zero is valid; the victim is our traced child, and it is stopped.
+        unsafe {
+            let mut registers: libc::user_regs_struct = std::mem::zeroed();
+            libc::ptrace(libc::PTRACE_GETREGS, self.0, 0, &raw mut registers);
+            let code = libc::ptrace(libc::PTRACE_PEEKTEXT, self.0, registers.rip - 2, 0);
+            // `syscall` keeps all registers but the answer's and two more.
+            let number = if registers.orig_rax as i64 >= 0 { registers.orig_rax } else { libc::SYS_fallocate as u64 };
+            let call = Call { number, mode: registers.rsi, offset: registers.rdx, len: registers.r10 };
+            (code & 0xffff == 0x050f).then_some(call)
+        }
+    }
+
+    /// Elsewhere the registers have other names; lanes that grow are not watched there.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn last_call(self) -> Option<Call> {
+        None
     }
 }
 
 /// Keeps this thread, and the children that it makes, to one processor: another one for each such thread.
-fn stay_here() {
+pub(crate) fn stay_here() {
     thread_local!(static STAYS: () = {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
-        let nobody_else = Pid::from_raw(0);
-        let all = sched_getaffinity(nobody_else).unwrap();
-        let usable: Vec<usize> = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap()).collect();
-        let mut one = CpuSet::new();
-        one.set(usable[THREADS.fetch_add(1, Ordering::Relaxed) % usable.len()]).unwrap();
-        sched_setaffinity(nobody_else, &one).unwrap();
+        stay_on(THREADS.fetch_add(1, Ordering::Relaxed));
     });
     STAYS.with(|()| ());
 }
 
-/// Waits for a traced thread: the signal that stopped it, or none when it is gone.
-fn stopped_by(thread: i32) -> Option<i32> {
-    let mut status = 0;
-    // SAFETY: waitpid writes to `status`.
-    let found = unsafe { libc::waitpid(thread, &raw mut status, libc::__WALL) };
-    (found == thread && libc::WIFSTOPPED(status)).then(|| libc::WSTOPSIG(status))
+/// Keeps this thread, and the children that it makes, to one of the processors that it may use.
+pub(crate) fn stay_on(number: usize) {
+    let nobody_else = Pid::from_raw(0);
+    let all = sched_getaffinity(nobody_else).unwrap();
+    let usable: Vec<usize> = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap()).collect();
+    let mut one = CpuSet::new();
+    one.set(usable[number % usable.len()]).unwrap();
+    sched_setaffinity(nobody_else, &one).unwrap();
 }
