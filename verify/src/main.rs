@@ -9,6 +9,7 @@ mod check;
 mod faults;
 mod hostile;
 mod hosts;
+mod kill;
 mod loom;
 mod mail;
 mod miri;
@@ -34,6 +35,7 @@ const CHECKS: &[&dyn Check] = &[
     &miri::Miri,
     &aarch64::Aarch64,
     &hostile::Hostile,
+    &kill::Kill,
     &soak::Soak,
     &faults::Faults,
     &hosts::Hosts,
@@ -64,6 +66,10 @@ fn summary() -> String {
 fn main() -> ExitCode {
     if let Some(code) = role::play() {
         return code;
+    }
+    if let Some(worked) = kill::work() {
+        worked.expect("a worker of `kill` can work");
+        return ExitCode::SUCCESS;
     }
     let args = Args::parse();
     let workspace = Workspace { only: args.only.clone().unwrap_or_default(), ..Workspace::here() };

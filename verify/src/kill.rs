@@ -1,0 +1,195 @@
+//! Processes that are killed at every instruction.
+//!
+//! A victim is single-stepped through what a program may do with a queue. After each instruction the queue's files are what a
+//! SIGKILL there would leave; recovery, through the public API, is tried on a copy of them, and every rule of
+//! RELIABILITY is asked: nothing that was promised is missing, nothing is torn, only what was not released comes again, the
+//! bystander's lane loses nothing, new messages pass, and nothing is held for nothing. A copy that was judged before is
+//! not judged again; what was promised is compared at every point. Every episode ends with a real SIGKILL, after which the
+//! directory must be what the last copy was.
+
+mod acts;
+mod birth;
+mod episodes;
+mod judge;
+mod page;
+mod payload;
+mod scratch;
+#[expect(dead_code, unsafe_code, reason = "the tests step too, and use other parts of it")]
+#[path = "../../tests/support/step.rs"]
+mod step;
+mod tally;
+mod trace;
+mod worker;
+
+use crate::check::{Check, Verdict};
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use std::os::unix::process::CommandExt;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tally::{Kind, Tally};
+
+pub(crate) struct Kill;
+
+/// What tells this program that it is a worker: the directory that it works in and leaves its figures in.
+const WORKER: &str = "LANEWAY_VERIFY_KILL_WORKER";
+const SEED: &str = "LANEWAY_VERIFY_SEED";
+const POINTS: &str = "LANEWAY_VERIFY_POINTS";
+
+/// Distinct pairs of an instruction and an image, over all workers.
+const WHOLE: u64 = 10_000_000;
+const QUICK: u64 = 200_000;
+/// After so many violations a worker gives up.
+const ENOUGH: u64 = 5;
+
+impl Check for Kill {
+    fn name(&self) -> &'static str {
+        "kill"
+    }
+
+    fn about(&self) -> &'static str {
+        "kills processes at every instruction, alone, in pairs and while they recover, and recovers what is left"
+    }
+
+    fn longer(&self) -> &'static str {
+        "LANEWAY_VERIFY_POINTS=100000000 and another LANEWAY_VERIFY_SEED (a number)"
+    }
+
+    fn run(&self, _: &Workspace, quick: bool) -> Result<Verdict> {
+        if !cfg!(target_arch = "x86_64") {
+            return Ok(Verdict::Skipped("the registers of a victim are known on x86-64 only".to_owned()));
+        }
+        let points = number(POINTS)?.unwrap_or(if quick { QUICK } else { WHOLE });
+        let seed = number(SEED)?.unwrap_or(1);
+        let workers = std::thread::available_parallelism()?.get() as u64;
+        let dir = tempfile::tempdir_in("/dev/shm").context("no room in memory for queues")?;
+        let began = Instant::now();
+        let mut children: Vec<(std::path::PathBuf, Child)> = (0..workers)
+            .map(|worker| {
+                let place = dir.path().join(format!("worker-{worker}"));
+                std::fs::create_dir(&place)?;
+                // Another stretch of seeds for each; some pairs come up in both.
+                let child = start(&place, seed << 32 | worker << 24, (points + points / 50).div_ceil(workers))?;
+                Ok((place, child))
+            })
+            .collect::<Result<_>>()?;
+        let (mut sum, mut pairs, mut images) = (Tally::default(), Vec::new(), Vec::new());
+        for (place, child) in &mut children {
+            if !child.wait()?.success() {
+                bail!("a worker failed");
+            }
+            sum.merge(&Tally::read(&place.join("tally"))?);
+            tally::read_set(&place.join("pairs"), &mut pairs)?;
+            tally::read_set(&place.join("images"), &mut images)?;
+        }
+        Ok(verdict(&sum, tally::distinct(pairs), tally::distinct(images), began.elapsed()))
+    }
+}
+
+fn verdict(sum: &Tally, pairs: usize, images: usize, took: Duration) -> Verdict {
+    for (_, name) in Kind::ALL {
+        println!("   {name}: {} points in {} episodes", sum.get(&format!("points: {name}")), sum.get(name));
+    }
+    println!("   steps by act: {}", sum.acts());
+    for name in judge::FEATURES {
+        println!("   images with {name}: {}", sum.get(name));
+    }
+    println!("   {} survivors went on with whoever came after the dead", sum.get("survivors"));
+    let figure = format!(
+        "{} kill points, {pairs} distinct pairs of instruction and image, {images} distinct images judged, {} real kills, \
+         {} violations, {} s",
+        sum.get("points"),
+        sum.get("real kills"),
+        sum.get("violations"),
+        took.as_secs()
+    );
+    match sum.get("violations") {
+        0 => Verdict::Passed(figure),
+        _ => Verdict::Failed(figure),
+    }
+}
+
+fn number(variable: &str) -> Result<Option<u64>> {
+    let text = std::env::var(variable).ok();
+    text.map(|text| text.parse().with_context(|| format!("{variable}={text} is no number"))).transpose()
+}
+
+fn start(place: &Path, seed: u64, points: u64) -> Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("kill").env(WORKER, place).env(SEED, seed.to_string()).env(POINTS, points.to_string());
+    // SAFETY: two system calls. An instruction has the same address in every worker, or it would count several times.
+    #[expect(unsafe_code, reason = "what a child does between fork and exec")]
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            match libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            }
+        });
+    }
+    command.spawn().context("cannot start a worker")
+}
+
+/// The work of a worker, if this program was started as one.
+pub(crate) fn work() -> Option<Result<()>> {
+    let place = std::env::var_os(WORKER)?;
+    Some(play(Path::new(&place)))
+}
+
+/// What panicked last, and where.
+static PANIC: Mutex<String> = Mutex::new(String::new());
+
+fn play(place: &Path) -> Result<()> {
+    let (seed, points) = (number(SEED)?.context(SEED)?, number(POINTS)?.context(POINTS)?);
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.to_string();
+        // Of a victim, too: it shares this line with its tracer, and nothing else.
+        eprintln!("   {text}");
+        *PANIC.lock().unwrap() = text;
+    }));
+    step::stay_on((seed >> 24 & 0xff) as usize);
+    let mut worker = worker::Worker::new(place, seed)?;
+    let only = std::env::var("LANEWAY_VERIFY_KIND").ok();
+    let mut said = 0;
+    for episode in 0.. {
+        if worker.distinct() * 10 / points.max(10) > said {
+            said = worker.distinct() * 10 / points.max(10);
+            println!("   worker {}: {} points, {} distinct pairs", seed >> 24 & 0xff, worker.points, worker.distinct());
+        }
+        if worker.distinct() >= points || worker.tally.get("violations") >= ENOUGH {
+            break;
+        }
+        worker.rng = fastrand::Rng::with_seed(seed + episode);
+        let (kind, name) = match worker.rng.usize(0..40) {
+            _ if only.is_some() => {
+                *Kind::ALL.iter().find(|(_, name)| Some(*name) == only.as_deref()).context("kind")?
+            }
+            0 => Kind::ALL[3],
+            1..13 => Kind::ALL[1],
+            13..20 => Kind::ALL[2],
+            _ => Kind::ALL[0],
+        };
+        let before = worker.points;
+        let played = std::panic::catch_unwind(AssertUnwindSafe(|| match kind {
+            Kind::Solo => worker.solo(),
+            Kind::Pairs => worker.pairs(),
+            Kind::Recovery => worker.recovery(),
+            Kind::Birth => worker.birth(),
+        }));
+        let points = worker.points - before;
+        worker.tally.add(name, 1);
+        worker.tally.add(&format!("points: {name}"), points);
+        let violation = match played {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => PANIC.lock().unwrap().clone(),
+        };
+        worker.tally.add("violations", 1);
+        println!("   VIOLATION, {name}, seed {}: {violation}", seed + episode);
+    }
+    worker.leave(place)
+}
