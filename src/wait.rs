@@ -64,8 +64,7 @@ const SPIN_NS: std::ops::RangeInclusive<u64> = 2_000..=200_000;
 /// Looks that a [`Waiter::glance`] takes.
 const GLANCES: u32 = 32;
 /// About how long it pauses between two of them. A look at a line that is about to be written takes it away from whoever
-/// writes it, who then waits for it: looking less often the round trip of 8 B takes 1.06 x that of the raw lines, looking all the
-/// time 1.15. Longer pauses find it too late.
+/// writes it, who then waits for it: the figures are in docs/performance.md. Longer pauses find it too late.
 const GLANCE_NS: f64 = 45.0;
 /// Between two glances at the clock.
 const LOOKS: u32 = 32;

@@ -44,10 +44,10 @@ fn child() {
 #[test]
 fn a_process_that_scribbles_over_its_lanes_loses_those_and_nothing_else() {
     let mut seed = 0;
-    let told = until_time_is_up(|queue, end| {
+    let told = until_time_is_up(|queue, honest, end| {
         seed += 1;
         let mut peer = Role::new("scribble", queue.path()).with("SEED", seed).start();
-        let scene = scene(queue, end, || peer.has_ended());
+        let scene = scene(queue, honest, end, || peer.has_ended());
         // Killed in the middle of whatever it does.
         peer.kill();
         scene
@@ -58,7 +58,7 @@ fn a_process_that_scribbles_over_its_lanes_loses_those_and_nothing_else() {
 #[test]
 fn a_thread_that_scribbles_over_its_lanes_loses_those_and_nothing_else() {
     let mut seed = 1_000;
-    let told = until_time_is_up(|queue, end| {
+    let told = until_time_is_up(|queue, honest, end| {
         seed += 1;
         let (stop, ended) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
@@ -67,7 +67,7 @@ fn a_thread_that_scribbles_over_its_lanes_loses_those_and_nothing_else() {
                 ended.store(true, Ordering::Relaxed);
             });
             let _stop = StopOnDrop(&stop);
-            scene(queue, end, || ended.load(Ordering::Relaxed))
+            scene(queue, honest, end, || ended.load(Ordering::Relaxed))
         })
     });
     eprintln!("{told:?}");
@@ -95,13 +95,15 @@ struct Told {
 }
 
 /// One queue after the other: a lane that is retired stays so, and there are but so many.
-fn until_time_is_up(mut scene: impl FnMut(&Queue, Instant) -> Told) -> Told {
+fn until_time_is_up(mut scene: impl FnMut(&Queue, Vec<Sender>, Instant) -> Told) -> Told {
     let (end, mut sum) = (Instant::now() + how_long(), Told::default());
     while sum.scenes == 0 || Instant::now() < end {
         let dir = scratch();
         let options = Queue::options().capacity(CAPACITY).overflow_limit(LIMIT).max_lanes(LANES);
         let queue = options.create(dir.path().join("queue")).unwrap();
-        let told = scene(&queue, end);
+        // Before anybody scribbles: the first lanes are theirs, and kept to the end, for one that is free would go to the next that comes.
+        let honest = Vec::from_iter((0..HONEST).map(|_| queue.sender().unwrap()));
+        let told = scene(&queue, honest, end);
         sum.scenes += 1;
         (sum.honest, sum.foreign, sum.retired) =
             (sum.honest + told.honest, sum.foreign + told.foreign, sum.retired + told.retired);
@@ -112,9 +114,7 @@ fn until_time_is_up(mut scene: impl FnMut(&Queue, Instant) -> Told) -> Told {
 }
 
 /// Two honest senders and a receiver, until `ended` or the time is up.
-fn scene(queue: &Queue, end: Instant, ended: impl FnMut() -> bool) -> Told {
-    // Kept to the end: a lane that is free would go to the next that comes.
-    let mut honest: Vec<Sender> = Vec::from_iter((0..HONEST).map(|_| queue.sender().unwrap()));
+fn scene(queue: &Queue, mut honest: Vec<Sender>, end: Instant, ended: impl FnMut() -> bool) -> Told {
     let receiver = queue.receiver().unwrap();
     let stop = AtomicBool::new(false);
     let sent: Vec<AtomicU64> = Vec::from_iter(honest.iter().map(|_| AtomicU64::new(0)));

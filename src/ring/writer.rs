@@ -226,9 +226,8 @@ impl Writer {
     }
 
     /// Clears the line behind what is clear, after a commit: so the next terminators are there before anybody waits for
-    /// their records, and no commit word has to wait behind a store to another line. (A terminator stored with each record
-    /// cost a tenth of the round trip.) Also takes the lines that the reader still holds from the last lap, before
-    /// they are needed: streaming 56 B took 55 ns a message without that and 28 with it.
+    /// their records, and no commit word has to wait behind a store to another line. Also takes the lines that the
+    /// reader still holds from the last lap, before they are needed. The figures are in docs/performance.md.
     #[inline(always)]
     fn clear_ahead(&mut self) {
         if self.clear_to < self.write_pos + AHEAD && self.clear_to + layout::LINE <= self.limit {
