@@ -59,7 +59,6 @@ impl Rules<'_> {
     /// What stands at `position`, to which `window` is turned, if anything does.
     pub(crate) fn inspect(&self, window: &Window, place: &Place, position: u64) -> Result<Option<Record>, Broken> {
         // ORDERING(publish): as in `message_at`.
-        // ORDERING(publish): as above.
         self.judge(CommitWord(load_acquire(window.word(position))), place, position)
     }
 

@@ -8,16 +8,18 @@
 //! ```text
 //! write                                           read
 //!   wait until next + 8 <= read_pos + capacity      word = commit word at next     (Acquire)
-//!   terminator: word at next = 0                    0: nothing here yet
+//!   unless it is clear: word at next = 0            0: nothing here yet
 //!   copy the payload behind the commit word         check word, copy the payload
 //!   commit word = length, kind, check  (Release)    read_pos = position after it   (Release)
+//!   clear the line behind what is clear
 //! ```
 //!
 //! The commit word in the record, instead of a cursor beside the ring, is that of Agrona's one-to-one ring buffer and
 //! of the BPF ring buffer: one cache line carries a message. The copy of the peer's position in the handle is that of
 //! FastForward and its successors (rtrb among them): stale, never ahead. The terminator and the free word behind
 //! every record are ours, and let the ring keep its old bytes: a reader never finds a word of the last lap, because
-//! the word at the writer's position is always 0 before anything in front of it is committed.
+//! the word at the writer's position is always 0 before anything in front of it is committed. Short records find it cleared,
+//! two or three lines ahead of them, so that no commit word has to wait behind a store to another line.
 //!
 //! A full ring is left by a jump, which needs only that free word, for a segment; positions run on, and the reader
 //! follows. The way back is a jump too, taken when the reader is beyond the one that left: then the ring is empty.

@@ -190,7 +190,8 @@ impl Table {
     /// Moves the end of a segment that is about to be left down to where it is left.
     pub(crate) fn trim(&self, slot: u32, end: u64) {
         // ORDERING(segment): relaxed; between filling an entry and leaving its segment the writer asked for room, and the
-        // fence in `accept` puts the entry before every store that follows. The jump publishes the end.
+        // fence in `accept` puts the entry before every store that follows. (Not so when a lane is closed whose receiver lies about
+        // what it has read; that lane is lost to it anyway.) The jump publishes the end.
         self.word(slot, segment::END).store(end, Ordering::Relaxed);
     }
 

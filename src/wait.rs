@@ -115,7 +115,7 @@ impl Waiter {
         WaitStats { rings, spin_ns: self.spin_ns.get(), ..self.stats.get() }
     }
 
-    /// Looks a few times at one thing, some microsecond in all, before the machinery of waiting is set in motion.
+    /// Looks a few times at one thing, for a microsecond or two in all, before the machinery of waiting is set in motion.
     #[inline(always)]
     pub(crate) fn glance(&self, look: impl Fn() -> bool) -> bool {
         if self.policy.get() == Wait::Park {

@@ -280,7 +280,8 @@ impl Receiver {
             if let Some(message) = self.take_here() {
                 return Ok(message);
             }
-            if self.glance()
+            if looks == 0
+                && self.glance()
                 && let Some(message) = self.take_here()
             {
                 return Ok(message);

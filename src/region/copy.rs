@@ -53,7 +53,7 @@ pub(crate) unsafe fn copy_in(to: *mut u8, from: *const u8, len: usize) {
 #[inline(always)]
 pub(crate) unsafe fn clear_line(at: *mut u8) {
     // SAFETY: the caller's contract; these stores are the line.
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
     unsafe {
         std::arch::asm!(
             "xorps {zero}, {zero}",
@@ -62,14 +62,14 @@ pub(crate) unsafe fn clear_line(at: *mut u8) {
         );
     }
     // SAFETY: as above.
-    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    #[cfg(all(target_arch = "aarch64", not(any(miri, fuzzing))))]
     unsafe {
         std::arch::asm!(
             "stp xzr, xzr, [{at}]", "stp xzr, xzr, [{at}, 16]", "stp xzr, xzr, [{at}, 32]", "stp xzr, xzr, [{at}, 48]",
             at = in(reg) at, options(nostack, preserves_flags)
         );
     }
-    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    #[cfg(any(miri, fuzzing, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     for word in 0..crate::layout::LINE as usize / 8 {
         // SAFETY: as above.
         // ORDERING(terminator): relaxed; the next commit word's Release comes after it.

@@ -231,7 +231,7 @@ impl Writer {
     #[inline(always)]
     fn clear_ahead(&mut self) {
         if self.clear_to < self.write_pos + AHEAD && self.clear_to + layout::LINE <= self.limit {
-            // SAFETY: I5: all of it lies below the limit, and so does the end of the lap not.
+            // SAFETY: I5: all of it lies below the limit, which is not above the end of the lap.
             #[expect(unsafe_code, reason = "a line is cleared at once")]
             unsafe {
                 self.window.clear_line(self.clear_to);

@@ -5,7 +5,8 @@ use super::protocol::{ReceiverReport, Said, Told, listen, say};
 use anyhow::{Result, bail};
 use laneway::{Queue, Receiver, RecvError};
 use std::path::PathBuf;
-use std::sync::mpsc::TryRecvError;
+use std::sync::mpsc::{self, TryRecvError};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 /// How long the launcher may hear nothing while nothing comes.
@@ -13,9 +14,15 @@ const QUIET: Duration = Duration::from_millis(50);
 
 pub(super) fn run(path: PathBuf, senders: u32, every: u64) -> Result<()> {
     let receiver = Queue::open(&path)?.receiver()?;
-    let left_behind = path.clone();
-    // Without a launcher nobody else would take the queue away.
-    let told = listen(move || drop(Queue::remove(left_behind)));
+    // Without a launcher nobody else would take the queue away. Whichever thread learns of it first does that, and
+    // the process does not end before it is done.
+    let once = Arc::new(Once::new());
+    let clear_up = move || once.call_once(|| drop(Queue::remove(&path)));
+    let told = listen(clear_up.clone());
+    receive(receiver, &told, senders, every).inspect_err(|_| clear_up())
+}
+
+fn receive(receiver: Receiver, told: &mpsc::Receiver<Told>, senders: u32, every: u64) -> Result<()> {
     say(&Said::Ready { lane: None })?;
     let mut desk = Desk { receiver, book: Book::new(senders), payload: Vec::new() };
     let mut since_progress = 0;
