@@ -198,6 +198,10 @@ mod tests {
             drop(Range::register(table, 0x1000, 0x100));
             thread::scope(|scope| {
                 let guard = scope.spawn(|| Range::register(table, 0x2000, 0x10));
+                while !guard.is_finished() {
+                    assert!(Range::around(table, 0x2080).is_none());
+                    thread::yield_now();
+                }
                 assert!(Range::around(table, 0x2080).is_none());
                 drop(guard.join().unwrap());
             });

@@ -52,7 +52,8 @@ impl Check for Mutants {
     }
 
     fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
-        let (all, armed) = sites::arm(&workspace.root)?;
+        let (all, mut armed) = sites::arm(&workspace.root)?;
+        armed.insert(workspace.root.join("Cargo.toml"), manifest(&workspace.root)?);
         let root = copy_sources(workspace, &armed)?;
         let mut complaints = Vec::new();
         for expected in SURVIVORS.iter().filter(|expected| !all.iter().any(|site| expected.is(site))) {
@@ -167,25 +168,35 @@ fn judge_by_miri(root: &Path, site: &Site, tests: &str) -> Result<Judged> {
     })
 }
 
-/// How often the processor is asked. It sees a fence that is missing in one run of ten, at the least.
-const ASKED: usize = 60;
+/// How often the processor is asked: it does not see every time that a fence is missing. Optimised, or what stands between
+/// a store and a load takes so long that it never does.
+const ASKED: usize = 20;
 
 fn judge_by_processor(root: &Path, site: &Site) -> Result<Judged> {
     for _ in 0..ASKED {
-        let mut command = Workspace::cargo(root, &["test", "-p", "laneway", "--lib", "a_fence_for_the_compiler"]);
+        let mut command = Workspace::cargo(root, &["test", "--release", "-p", "laneway", "--lib", "sys::fence::tests"]);
         command.env(VARIABLE, site.number.to_string());
         let ended = run(&mut command, Duration::from_secs(600), &AtomicBool::new(false))?;
         match ended.success {
-            Some(true) => ensure!(ended.text.contains(" 1 passed"), "the test of the fences did not run"),
+            Some(true) => ensure!(ended.text.contains(" 2 passed"), "the tests of the fences did not run"),
             Some(false) => {
                 let how = ended.text.lines().find(|line| line.contains("panicked at"));
                 let how = how.with_context(|| tail(&ended.text, 20))?.trim().to_owned();
                 return Ok(Judged::Killed { by: "this processor".to_owned(), how });
             }
-            None => return Ok(Judged::Unknown("the test of the fences took too long".to_owned())),
+            None => return Ok(Judged::Unknown("the tests of the fences took too long".to_owned())),
         }
     }
     Ok(Judged::Survived)
+}
+
+/// The library's manifest with a version of its own. Cargo takes a package of the same name, version and place in its
+/// workspace for the same one, and would run the one in place of the other.
+fn manifest(root: &Path) -> Result<String> {
+    let text = fs::read_to_string(root.join("Cargo.toml"))?;
+    let (before, after) = text.split_once("\nversion = \"").context("the library has no version")?;
+    let (version, after) = after.split_once('"').context("the library has no version")?;
+    Ok(format!("{before}\nversion = \"{version}+mutants\"{after}"))
 }
 
 /// A copy of the workspace with those sources in it. Kept from run to run, and built in the workspace's own target directory, so
