@@ -16,8 +16,7 @@ use crate::workspace::{Workspace, run, tail};
 use anyhow::{Context, Result, ensure};
 use sites::{Judge, Site, VARIABLE};
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use survivors::SURVIVORS;
@@ -52,9 +51,8 @@ impl Check for Mutants {
     }
 
     fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
-        let (all, mut armed) = sites::arm(&workspace.root)?;
-        armed.insert(workspace.root.join("Cargo.toml"), manifest(&workspace.root)?);
-        let root = copy_sources(workspace, &armed)?;
+        let (all, armed) = sites::arm(&workspace.root)?;
+        let root = workspace.copy_of_sources("mutants", &armed)?;
         let mut complaints = Vec::new();
         for expected in SURVIVORS.iter().filter(|expected| !all.iter().any(|site| expected.is(site))) {
             complaints.push(format!("survivors.rs: there is no `{}` in {}", expected.code, expected.file));
@@ -188,55 +186,4 @@ fn judge_by_processor(root: &Path, site: &Site) -> Result<Judged> {
         }
     }
     Ok(Judged::Survived)
-}
-
-/// The library's manifest with a version of its own. Cargo takes a package of the same name, version and place in its
-/// workspace for the same one, and would run the one in place of the other.
-fn manifest(root: &Path) -> Result<String> {
-    let text = fs::read_to_string(root.join("Cargo.toml"))?;
-    let (before, after) = text.split_once("\nversion = \"").context("the library has no version")?;
-    let (version, after) = after.split_once('"').context("the library has no version")?;
-    Ok(format!("{before}\nversion = \"{version}+mutants\"{after}"))
-}
-
-/// A copy of the workspace with those sources in it. Kept from run to run, and built in the workspace's own target directory, so
-/// that little must be built again.
-fn copy_sources(workspace: &Workspace, armed: &BTreeMap<PathBuf, String>) -> Result<PathBuf> {
-    let root = workspace.scratch.join("mutants");
-    copy_changed(&workspace.root, &root, armed)?;
-    let (target, link) = (workspace.root.join("target"), root.join("target"));
-    fs::create_dir_all(&target)?;
-    if !link.is_symlink() {
-        std::os::unix::fs::symlink(target, link)?;
-    }
-    Ok(root)
-}
-
-/// Copies a directory, but what cargo and git keep there; a file only if it differs, so that cargo sees what is new.
-pub(crate) fn copy_changed(from: &Path, to: &Path, changed: &BTreeMap<PathBuf, String>) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let (name, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
-        let aside = ["target", ".git"].iter().any(|aside| name == *aside);
-        if aside || path.is_symlink() {
-            continue;
-        }
-        let copy = to.join(&name);
-        if path.is_dir() {
-            copy_changed(&path, &copy, changed)?;
-            continue;
-        }
-        let bytes = changed.get(&path).map_or_else(|| fs::read(&path), |text| Ok(text.clone().into_bytes()))?;
-        if fs::read(&copy).ok().as_ref() != Some(&bytes) {
-            fs::write(copy, bytes)?;
-        }
-    }
-    // A source that is gone here must not be built there.
-    for entry in fs::read_dir(to)? {
-        let entry = entry?;
-        if entry.path().is_file() && !from.join(entry.file_name()).exists() {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }

@@ -5,13 +5,12 @@ mod bugs;
 
 use crate::check::{Check, Verdict};
 use crate::models::{self, Fate};
-use crate::mutants::copy_changed;
 use crate::workspace::{Workspace, run, tail};
 use anyhow::{Context, Result, bail, ensure};
 use bugs::{BUGS, Bug};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ impl Check for Planted {
     }
 
     fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
-        let root = copy(workspace)?;
+        let root = workspace.copy_of_sources("planted", &BTreeMap::new())?;
         let bugs: Vec<&Bug> = BUGS.iter().filter(|bug| !quick || QUICK.contains(&bug.name)).collect();
         let mut complaints = Vec::new();
         let mut judges: Vec<Judge> = Vec::new();
@@ -84,19 +83,6 @@ impl Check for Planted {
         }
         Ok(Verdict::of(format!("{caught} of {} planted bugs caught", bugs.len()), &complaints))
     }
-}
-
-/// A copy of the workspace that may be changed, built in the target directory of this program, so that what it needs is
-/// built once.
-fn copy(workspace: &Workspace) -> Result<PathBuf> {
-    let root = workspace.scratch.join("planted");
-    copy_changed(&workspace.root, &root, &BTreeMap::new())?;
-    let target = workspace.scratch.parent().context("scratch lies in a target directory")?;
-    let link = root.join("target");
-    if !link.is_symlink() {
-        std::os::unix::fs::symlink(target, link)?;
-    }
-    Ok(root)
 }
 
 /// Does something with a bug in the sources. It must be there to be planted: one whose place has changed is none.

@@ -1,6 +1,7 @@
 //! Where the sources are, where there is room to work, and programs that may not take for ever.
 
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,12 +25,14 @@ impl Workspace {
         Workspace { scratch: target.join("verify"), root, only: String::new() }
     }
 
-    /// `cargo` in `directory`, without what the environment would add to the flags.
+    /// `cargo` in `directory`, with the target directory in there, and without what the environment would add to the
+    /// flags.
     pub(crate) fn cargo(directory: &Path, args: &[&str]) -> Command {
         let mut command = Command::new("cargo");
-        for leaks in ["RUSTFLAGS", "MIRIFLAGS", "CARGO_TARGET_DIR", "CARGO_ENCODED_RUSTFLAGS"] {
+        for leaks in ["RUSTFLAGS", "MIRIFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
             command.env_remove(leaks);
         }
+        command.env("CARGO_TARGET_DIR", directory.join("target"));
         // Cargo, and the toolchain and the package it set for this program, are not meant for the next one.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
             command.env_remove(name);
@@ -37,6 +40,49 @@ impl Workspace {
         command.env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TERM_COLOR", "never");
         command.args(args).current_dir(directory);
         command
+    }
+
+    /// A copy of the workspace, with other text in the files that are `changed`, kept from run to run below the scratch
+    /// directory. Its target directory is its own: cargo knows a package by its place in the workspace, so that what a
+    /// copy built would pass for what the original built.
+    pub(crate) fn copy_of_sources(&self, name: &str, changed: &BTreeMap<PathBuf, String>) -> Result<PathBuf> {
+        let copy = self.scratch.join(name);
+        self.copy_changed(&self.root, &copy, changed)?;
+        let target = copy.join("target");
+        // Copies once shared one, by a link.
+        if target.is_symlink() {
+            fs::remove_file(&target)?;
+        }
+        Ok(copy)
+    }
+
+    /// Copies a directory, but what cargo and git keep there; a file only if it differs, so that cargo sees what is new.
+    fn copy_changed(&self, from: &Path, to: &Path, changed: &BTreeMap<PathBuf, String>) -> Result<()> {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let (name, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
+            let aside = ["target", ".git"].iter().any(|aside| name == *aside) || self.scratch.starts_with(&path);
+            if aside || path.is_symlink() {
+                continue;
+            }
+            let copy = to.join(&name);
+            if path.is_dir() {
+                self.copy_changed(&path, &copy, changed)?;
+                continue;
+            }
+            let bytes = changed.get(&path).map_or_else(|| fs::read(&path), |text| Ok(text.clone().into_bytes()))?;
+            if fs::read(&copy).ok().as_ref() != Some(&bytes) {
+                fs::write(copy, bytes)?;
+            }
+        }
+        // A source that is gone here must not be built there.
+        for entry in fs::read_dir(to)? {
+            let entry = entry?;
+            if entry.path().is_file() && !from.join(entry.file_name()).exists() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
