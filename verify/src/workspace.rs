@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -92,6 +93,8 @@ pub(crate) struct Ended {
     pub(crate) success: Option<bool>,
     /// Its exit code; none when it was stopped, or ended by a signal.
     pub(crate) code: Option<i32>,
+    /// The signal that it ended by, by itself.
+    pub(crate) signal: Option<i32>,
     /// Standard output and standard error, as they came.
     pub(crate) text: String,
     pub(crate) took: Duration,
@@ -120,7 +123,8 @@ pub(crate) fn run(command: &mut Command, limit: Duration, enough: &AtomicBool) -
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     fs::remove_file(&log)?;
     let (success, code) = (status.map(|status| status.success()), status.and_then(|status| status.code()));
-    Ok(Ended { success, code, text, took: began.elapsed() })
+    let signal = status.and_then(|status| status.signal());
+    Ok(Ended { success, code, signal, text, took: began.elapsed() })
 }
 
 /// As [`run`], for a program whose success is taken for granted.

@@ -89,6 +89,14 @@ pub(crate) fn inject(site: &Site, fault: Fault, when: When) -> String {
     }
 }
 
+/// Whether the fault came up, by the trace of that call's name. A kill leaves no mark there: it came up if its call did.
+pub(crate) fn happened(trace: &str, site: &Site, fault: Fault) -> bool {
+    match fault {
+        Fault::Error(_) => trace.contains("(INJECTED)"),
+        Fault::Kill => trace.matches(&format!("{}(", site.name)).count() >= site.index,
+    }
+}
+
 pub(crate) fn describe(site: &Site, fault: Fault, when: When) -> String {
     let arguments: String = site.arguments.chars().take(90).collect();
     format!("{} [{}({arguments}]", inject(site, fault, when), site.name)
@@ -109,5 +117,14 @@ mod tests {
         assert_eq!(seen, [("openat", 2), ("close", 1)]);
         // Eight errors once and seven from there on, and a kill; and a kill of the close.
         assert_eq!(cases(&sites).len(), 17);
+    }
+
+    #[test]
+    fn a_fault_happened_when_its_call_came() {
+        let site = Site { name: "futex".to_owned(), index: 2, arguments: String::new() };
+        let (one, two) = ("7 futex(0x1) = 0\n", "7 futex(0x1) = 0\n7 futex(0x1 <unfinished ...>) = ?\n");
+        assert!(!happened(one, &site, Fault::Kill) && happened(two, &site, Fault::Kill));
+        let refused = "7 futex(0x1) = -1 ENOSYS (Function not implemented) (INJECTED)\n";
+        assert!(!happened(two, &site, Fault::Error("ENOSYS")) && happened(refused, &site, Fault::Error("ENOSYS")));
     }
 }
