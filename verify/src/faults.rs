@@ -9,6 +9,7 @@ use crate::check::{Check, Verdict};
 use crate::role;
 use crate::workspace::{Workspace, has, run};
 use anyhow::{Context, Result};
+use laneway::{RecvError, SendError};
 use ledger::Ledger;
 use sites::{Fault, Site, When};
 use std::collections::BTreeMap;
@@ -169,17 +170,12 @@ fn case(directory: &Path, site: &Site, fault: Fault, when: When) -> Result<Outco
     }
     let outcome = outcome(fault, happened, lived.end, lived.lines.is_empty())?;
     let path = directory.to_str().context("a path that is text")?;
-    let errors =
-        ["send", "there was no", "the lane is", "the queue was removed", "nothing came", "is damaged at position"];
     // What may not be looked at is not listed.
     let unlisted = matches!(fault, Fault::Error("EPERM" | "EACCES"));
     for line in &lived.lines {
-        anyhow::ensure!(
-            line.contains(path)
-                || unlisted && line.contains("is not listed")
-                || errors.iter().any(|error| line.contains(error)),
-            "an error that does not say where: {line}"
-        );
+        let (_, error) = line.split_once(": ").with_context(|| format!("no step and its error: {line}"))?;
+        let said = error.contains(path) || says_enough(error) || unlisted && error == "the queue is not listed";
+        anyhow::ensure!(said, "an error that does not say where: {line}");
     }
     if outcome == Outcome::Refused && when == When::Once {
         anyhow::bail!("one call that failed ended it: {}", lived.lines.join("; "));
@@ -187,6 +183,15 @@ fn case(directory: &Path, site: &Site, fault: Fault, when: When) -> Result<Outco
     recovery::recover(directory).with_context(|| format!("afterwards ({})", lived.lines.join("; ")))?;
     fs::remove_dir_all(directory)?;
     Ok(outcome)
+}
+
+/// Whether it is one of the errors that are about no file: about a lane, or about what the other end does.
+fn says_enough(error: &str) -> bool {
+    let sends = [SendError::Timeout, SendError::Full, SendError::NoSpace, SendError::Detached];
+    let receives = [RecvError::Timeout, RecvError::Detached];
+    sends.iter().any(|send| send.to_string() == error)
+        || receives.iter().any(|receive| receive.to_string() == error)
+        || error.starts_with("lane ") && error.contains(" is damaged at position ")
 }
 
 /// What a case came to. A kill that came up ends a process by SIGKILL, and nothing else may end it by any signal.
@@ -244,6 +249,15 @@ fn live(directory: &Path, strace: &[&str]) -> Result<Lived> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_judged_by_all_that_it_says() {
+        assert!(says_enough("the lane is full") && says_enough("the queue was removed"));
+        assert!(says_enough("lane 3 is damaged at position 64: its kind is none (found 0x1)"));
+        for unclear in ["send", "No space left on device (os error 28)", "the lane is", "torn", "no sender", ""] {
+            assert!(!says_enough(unclear), "{unclear}");
+        }
+    }
 
     #[test]
     fn only_a_kill_may_end_a_process_by_a_signal_and_it_must() {
