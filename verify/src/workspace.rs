@@ -1,11 +1,13 @@
 //! Where the sources are, where there is room to work, and programs that may not take for ever.
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,13 +102,14 @@ pub(crate) struct Ended {
     pub(crate) took: Duration,
 }
 
-/// Runs a program for at most `limit`, or until `enough`.
+/// Runs a program for at most `limit`, or until `enough`. Then it is killed with all that it has started: it leads a
+/// group of its own, which is also why an interrupt from the terminal comes to this program alone.
 pub(crate) fn run(command: &mut Command, limit: Duration, enough: &AtomicBool) -> Result<Ended> {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let name = format!("laneway-verify-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
     let log = std::env::temp_dir().join(name);
     let out = File::create(&log).context("no file for a program's output")?;
-    command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
+    command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out).process_group(0);
     let began = Instant::now();
     let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
     let status = loop {
@@ -114,8 +117,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration, enough: &AtomicBool) -
             break Some(status);
         }
         if began.elapsed() > limit || enough.load(Ordering::Relaxed) {
-            child.kill()?;
-            child.wait()?;
+            kill_group(&mut child)?;
             break None;
         }
         thread::sleep(Duration::from_millis(5));
@@ -125,6 +127,14 @@ pub(crate) fn run(command: &mut Command, limit: Duration, enough: &AtomicBool) -
     let (success, code) = (status.map(|status| status.success()), status.and_then(|status| status.code()));
     let signal = status.and_then(|status| status.signal());
     Ok(Ended { success, code, signal, text, took: began.elapsed() })
+}
+
+/// Kills a child that leads a process group, with the group, and waits for it.
+pub(crate) fn kill_group(child: &mut Child) -> Result<()> {
+    // Not waited for yet, so the number is still its.
+    killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL)?;
+    child.wait()?;
+    Ok(())
 }
 
 /// As [`run`], for a program whose success is taken for granted.
@@ -144,4 +154,31 @@ pub(crate) fn has(program: &str, args: &[&str]) -> bool {
 pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::stat::Mode;
+
+    #[test]
+    fn what_is_stopped_is_killed_with_what_it_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let (started, long) = (AtomicBool::new(false), Duration::from_secs(60));
+        thread::scope(|scope| {
+            let heard = scope.spawn(|| {
+                // Open as soon as the grandchild has it, and at its end when nobody has it any more.
+                let pipe = File::open(&pipe).unwrap();
+                started.store(true, Ordering::Relaxed);
+                std::io::read_to_string(pipe).unwrap()
+            });
+            let mut command = Command::new("sh");
+            command.args(["-c", "(sleep 5; echo alive) > \"$0\" & wait"]).arg(&pipe);
+            let ended = run(&mut command, long, &started).unwrap();
+            assert_eq!((ended.success, ended.signal), (None, None));
+            assert_eq!(heard.join().unwrap(), "", "what it started outlived it");
+        });
+    }
 }
