@@ -22,11 +22,11 @@ mod trace;
 mod worker;
 
 use crate::check::{Check, Verdict};
-use crate::workspace::Workspace;
-use anyhow::{Context, Result, bail};
+use crate::workspace::{Workspace, kill_group};
+use anyhow::{Context, Result, ensure};
 use std::os::unix::process::CommandExt;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -44,6 +44,45 @@ const WHOLE: u64 = 10_000_000;
 const QUICK: u64 = 200_000;
 /// After so many violations a worker gives up.
 const ENOUGH: u64 = 5;
+
+/// How long workers may take, many times what they do: so long, and that for each point.
+const LEAST: Duration = Duration::from_secs(600);
+const PER_POINT: Duration = Duration::from_millis(5);
+
+/// Each with the directory that it works in. They end with this, so that nobody works in a directory that is gone.
+struct Workers(Vec<(PathBuf, Child)>);
+
+impl Workers {
+    /// Waits for all, until the first that fails.
+    fn wait(&mut self, limit: Duration) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let mut working = 0;
+            for (place, child) in &mut self.0 {
+                match child.try_wait()? {
+                    Some(status) => ensure!(status.success(), "the worker in {} ended by {status}", place.display()),
+                    None => working += 1,
+                }
+            }
+            if working == 0 {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < limit, "{working} workers work for more than {} s", limit.as_secs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.0 {
+            // The number of one that was waited for is somebody else's by now.
+            if matches!(child.try_wait(), Ok(None)) {
+                let _ = kill_group(child);
+            }
+        }
+    }
+}
 
 impl Check for Kill {
     fn name(&self) -> &'static str {
@@ -67,20 +106,17 @@ impl Check for Kill {
         let workers = std::thread::available_parallelism()?.get() as u64;
         let dir = tempfile::tempdir_in("/dev/shm").context("no room in memory for queues")?;
         let began = Instant::now();
-        let mut children: Vec<(std::path::PathBuf, Child)> = (0..workers)
-            .map(|worker| {
-                let place = dir.path().join(format!("worker-{worker}"));
-                std::fs::create_dir(&place)?;
-                // Another stretch of seeds for each; some pairs come up in both.
-                let child = start(&place, seed << 32 | worker << 24, (points + points / 50).div_ceil(workers))?;
-                Ok((place, child))
-            })
-            .collect::<Result<_>>()?;
+        let mut started = Workers(Vec::new());
+        for worker in 0..workers {
+            let place = dir.path().join(format!("worker-{worker}"));
+            std::fs::create_dir(&place)?;
+            // Another stretch of seeds for each; some pairs come up in both.
+            let child = start(&place, seed << 32 | worker << 24, (points + points / 50).div_ceil(workers))?;
+            started.0.push((place, child));
+        }
+        started.wait(LEAST + PER_POINT.saturating_mul(u32::try_from(points).unwrap_or(u32::MAX)))?;
         let (mut sum, mut pairs, mut images) = (Tally::default(), Vec::new(), Vec::new());
-        for (place, child) in &mut children {
-            if !child.wait()?.success() {
-                bail!("a worker failed");
-            }
+        for (place, _) in &started.0 {
             sum.merge(&Tally::read(&place.join("tally"))?);
             tally::read_set(&place.join("pairs"), &mut pairs)?;
             tally::read_set(&place.join("images"), &mut images)?;
@@ -119,6 +155,8 @@ fn number(variable: &str) -> Result<Option<u64>> {
 
 fn start(place: &Path, seed: u64, points: u64) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
+    // With the victims that it steps, in a group that is killed as one.
+    command.process_group(0);
     command.arg("kill").env(WORKER, place).env(SEED, seed.to_string()).env(POINTS, points.to_string());
     // SAFETY: two system calls. An instruction has the same address in every worker, or it would count several times.
     #[expect(unsafe_code, reason = "what a child does between fork and exec")]
@@ -192,4 +230,32 @@ fn play(place: &Path) -> Result<()> {
         println!("   VIOLATION, {name}, seed {}: {violation}", seed + episode);
     }
     worker.leave(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workers(scripts: &[&str]) -> Workers {
+        let start = |script: &&str| Command::new("sh").args(["-c", *script]).process_group(0).spawn().unwrap();
+        Workers(scripts.iter().map(|script| (PathBuf::from("here"), start(script))).collect())
+    }
+
+    #[test]
+    fn a_worker_that_fails_or_hangs_is_told_of_and_the_others_end_with_it() {
+        assert!(workers(&["exit 0", "sleep 0.1"]).wait(Duration::from_secs(60)).is_ok());
+        for (scripts, limit, word) in
+            [(["sleep 1000", "exit 3"], 60, "status: 3"), (["exit 0", "sleep 1000"], 0, "more than")]
+        {
+            let mut working = workers(&scripts);
+            let error = working.wait(Duration::from_secs(limit)).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+            let numbers: Vec<i32> = working.0.iter().map(|(_, child)| child.id() as i32).collect();
+            drop(working);
+            for number in numbers {
+                let there = nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), None);
+                assert_eq!(there, Err(nix::Error::ESRCH));
+            }
+        }
+    }
 }
