@@ -134,11 +134,35 @@ pub(crate) fn said(stats: WaitStats) -> String {
     format!("{} sleeps, {} woken, {} expired", stats.sleeps, stats.wakes, stats.expired)
 }
 
-/// Sleeps that nobody ended although there was an end to them: now and then somebody is just late.
-pub(crate) fn woken(who: &str, stats: WaitStats) -> Result<String> {
+/// Sleeps that nobody ended although there was an end to them: each is a wake-up that is lost, or that comes later than
+/// the longest sleep, as it does now and then on a busy machine. So at most `most`.
+fn woken(who: &str, stats: WaitStats, most: u64) -> Result<String> {
     ensure!(stats.sleeps > 0, "{who} never slept: nothing was tried");
-    ensure!(stats.expired <= ROUNDS / 50 + stats.sleeps / 50, "{who} was not woken: {}", said(stats));
+    ensure!(
+        stats.expired <= most,
+        "{who} was not woken, and {most} times is what this machine explains: {}",
+        said(stats)
+    );
     Ok(said(stats))
+}
+
+/// More than that many times as often as without anything around them, and that many more, nobody is just late.
+const LATER: u64 = 3;
+
+/// How many sleeps may expire: by how many do when the same two talk here, in a queue beside `queue`, at the same load.
+fn explained(queue: &Path) -> Result<u64> {
+    let beside = queue.parent().context("it lies somewhere")?.join("here");
+    let (there, back) = (beside.join("there"), beside.join("back"));
+    small().create(&there)?;
+    small().create(&back)?;
+    let answering = Party::start(|| Ok(answer(&there, &back)?.expired.to_string()))?;
+    let asking = Party::start(|| Ok(ask(&there, &back)?.expired.to_string()))?;
+    let (asked, answered): (u64, u64) = (asking.end()?.parse()?, answering.end()?.parse()?);
+    for path in [there, back] {
+        Queue::open(path)?.destroy()?;
+    }
+    // Where none is ever woken, nothing is explained by that.
+    Ok((LATER + LATER * asked.max(answered)).min(ROUNDS / 50))
 }
 
 /// Does its work somewhere else: in other namespaces, as another user.
@@ -156,10 +180,13 @@ pub(crate) fn talk(
     other: (&Path, &Path),
     inside_other: Inside,
 ) -> Result<String> {
-    let answering = Party::start(|| inside_other(&|| woken("who answers", answer(other.0, other.1)?)))?;
-    let asking = Party::start(|| inside_one(&|| woken("who asks", ask(one.0, one.1)?)))?;
+    let most = explained(one.0)?;
+    let answering = Party::start(|| inside_other(&|| woken("who answers", answer(other.0, other.1)?, most)))?;
+    let asking = Party::start(|| inside_one(&|| woken("who asks", ask(one.0, one.1)?, most)))?;
     match (asking.end(), answering.end()) {
-        (Ok(asked), Ok(answered)) => Ok(format!("{ROUNDS} questions: asking {asked}; answering {answered}")),
+        (Ok(asked), Ok(answered)) => {
+            Ok(format!("{ROUNDS} questions: asking {asked}; answering {answered}; {most} may expire"))
+        }
         (asked, answered) => bail!("asking: {asked:?}; answering: {answered:?}"),
     }
 }
