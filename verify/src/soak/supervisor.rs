@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use laneway::{Queue, TryRecvError};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -286,6 +286,12 @@ impl Supervisor {
 
     /// Nothing is left behind: no message, no damage, no byte, no file.
     fn audit(&mut self) -> Result<()> {
+        let number = getpid();
+        // What follows kills every process that this one may kill: outside of its namespace that would be the host's.
+        ensure!(
+            number.as_raw() == 1,
+            "the supervisor is process {number}, and not the first of a namespace of its own"
+        );
         // What the victims started is theirs no more; it holds their locks.
         let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
         while self.reap()? {
