@@ -60,6 +60,10 @@ impl Check for Mutants {
         let named = |site: &&Site| site.place().contains(&workspace.only);
         let sites: Vec<&Site> = all.iter().filter(|site| !quick || site.judge() == Judge::Loom).filter(named).collect();
         ensure!(!sites.is_empty(), "no site contains `{}`", workspace.only);
+        let (sites, skipped) = without_missing(sites, miri::missing);
+        if let Some(why) = skipped.as_ref().filter(|_| sites.is_empty()) {
+            return Ok(Verdict::Skipped(why.clone()));
+        }
 
         let (slow, fast): (Vec<Model>, Vec<Model>) = models::build(&root)?.into_iter().partition(Model::is_slow);
         let mut models = vec![baseline(&fast)?];
@@ -112,8 +116,23 @@ impl Check for Mutants {
         let known = sites.iter().filter(|site| SURVIVORS.iter().any(|expected| expected.is(site))).count();
         let of = if quick { format!(" (of {} in all)", all.len()) } else { String::new() };
         let figure = format!("{killed} of {} mutants killed{of}, {known} survive for a listed reason", sites.len());
+        let figure = skipped.map_or(figure.clone(), |why| format!("{figure}; {why}"));
         Ok(Verdict::of(figure, &complaints))
     }
+}
+
+/// The sites that can be judged, and why the others cannot: those that are Miri's, when it is missing.
+fn without_missing(sites: Vec<&Site>, missing: impl FnOnce() -> Option<String>) -> (Vec<&Site>, Option<String>) {
+    let (miris, others): (Vec<&Site>, Vec<&Site>) =
+        sites.iter().copied().partition(|site| matches!(site.judge(), Judge::Miri(_)));
+    if miris.is_empty() {
+        return (sites, None);
+    }
+    let Some(why) = missing() else { return (sites, None) };
+    for site in &miris {
+        println!("   skipped  {}: {why}", site.place());
+    }
+    (others, Some(format!("{} skipped: {why}", miris.len())))
 }
 
 /// The models with the time that each takes with nothing weakened, shortest first. All must hold: a model that fails
@@ -147,9 +166,6 @@ fn judge(site: &Site, models: &[(Model, Duration)]) -> Result<Judged> {
 }
 
 fn judge_by_miri(root: &Path, site: &Site, tests: &str) -> Result<Judged> {
-    if let Some(missing) = miri::missing() {
-        return Ok(Judged::Unknown(missing));
-    }
     let weak = site.number.to_string();
     let ended = miri::test(root, tests, Some(miri::SEEDS_OF_ORDERINGS), &[(VARIABLE, &weak)])?;
     Ok(match ended.success {
@@ -186,4 +202,21 @@ fn judge_by_processor(root: &Path, site: &Site) -> Result<Judged> {
         }
     }
     Ok(Judged::Survived)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_miri_judges_is_skipped_without_it_and_nothing_else() {
+        let site = |file: &str| Site { file: file.into(), line: 1, edge: "e".into(), code: "c".into(), number: 0 };
+        let (queue, bell) = (site("src/queue/x.rs"), site("src/bell.rs"));
+        let (left, why) = without_missing(vec![&queue, &bell], || Some("no Miri".to_owned()));
+        assert_eq!((left.len(), left[0].file.as_str(), why.as_deref()), (1, "src/bell.rs", Some("1 skipped: no Miri")));
+        let (left, why) = without_missing(vec![&queue, &bell], || None);
+        assert_eq!((left.len(), why), (2, None));
+        let (left, why) = without_missing(vec![&bell], || Some("no Miri".to_owned()));
+        assert_eq!((left.len(), why), (1, None));
+    }
 }
