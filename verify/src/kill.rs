@@ -1,8 +1,8 @@
 //! Processes that are killed at every instruction.
 //!
 //! A victim is single-stepped through what a program may do with a queue. After each instruction the queue's files are what a
-//! SIGKILL there would leave; recovery, through the public API, is tried on a copy of them, and every rule of
-//! RELIABILITY is asked: nothing that was promised is missing, nothing is torn, only what was not released comes again, the
+//! SIGKILL there would leave; recovery, through the public API, is tried on a copy of them, and every rule is
+//! asked: nothing that was promised is missing, nothing is torn, only what was not released comes again, the
 //! bystander's lane loses nothing, new messages pass, and nothing is held for nothing. A copy that was judged before is
 //! not judged again; what was promised is compared at every point. Every episode ends with a real SIGKILL, after which the
 //! directory must be what the last copy was.
@@ -32,16 +32,23 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tally::{Kind, Tally};
 
-pub(crate) struct Kill;
+pub(crate) struct Kill {
+    /// Nothing but two processes that are stepped in turn.
+    pub(crate) pairs_alone: bool,
+}
 
 /// What tells this program that it is a worker: the directory that it works in and leaves its figures in.
 const WORKER: &str = "LANEWAY_VERIFY_KILL_WORKER";
 const SEED: &str = "LANEWAY_VERIFY_SEED";
 const POINTS: &str = "LANEWAY_VERIFY_POINTS";
+/// The one kind of episode to play, to look for a violation.
+const KIND: &str = "LANEWAY_VERIFY_KIND";
 
 /// Distinct pairs of an instruction and an image, over all workers.
 const WHOLE: u64 = 10_000_000;
 const QUICK: u64 = 200_000;
+/// Of them, for a check of pairs alone.
+const SHARE_OF_PAIRS: u64 = 4;
 /// After so many violations a worker gives up.
 const ENOUGH: u64 = 5;
 
@@ -86,11 +93,16 @@ impl Drop for Workers {
 
 impl Check for Kill {
     fn name(&self) -> &'static str {
-        "kill"
+        if self.pairs_alone { "pairs" } else { "kill" }
     }
 
     fn about(&self) -> &'static str {
-        "kills processes at every instruction, alone, in pairs and while they recover, and recovers what is left"
+        match self.pairs_alone {
+            true => "that part of kill in which a sender and a receiver are stepped in turn",
+            false => {
+                "kills processes at every instruction, alone, in pairs and while they recover, and recovers what is left"
+            }
+        }
     }
 
     fn longer(&self) -> &'static str {
@@ -101,7 +113,8 @@ impl Check for Kill {
         if !cfg!(target_arch = "x86_64") {
             return Ok(Verdict::Skipped("the registers of a victim are known on x86-64 only".to_owned()));
         }
-        let points = number(POINTS)?.unwrap_or(if quick { QUICK } else { WHOLE });
+        let share = if self.pairs_alone { SHARE_OF_PAIRS } else { 1 };
+        let points = number(POINTS)?.unwrap_or(if quick { QUICK } else { WHOLE } / share);
         let seed = number(SEED)?.unwrap_or(1);
         let workers = std::thread::available_parallelism()?.get() as u64;
         let dir = tempfile::tempdir_in("/dev/shm").context("no room in memory for queues")?;
@@ -111,7 +124,11 @@ impl Check for Kill {
             let place = dir.path().join(format!("worker-{worker}"));
             std::fs::create_dir(&place)?;
             // Another stretch of seeds for each; some pairs come up in both.
-            let child = start(&place, seed << 32 | worker << 24, (points + points / 50).div_ceil(workers))?;
+            let mut command = worker_in(&place, seed << 32 | worker << 24, (points + points / 50).div_ceil(workers))?;
+            if self.pairs_alone {
+                command.env(KIND, "pairs");
+            }
+            let child = command.spawn().context("cannot start a worker")?;
             started.0.push((place, child));
         }
         started.wait(LEAST + PER_POINT.saturating_mul(u32::try_from(points).unwrap_or(u32::MAX)))?;
@@ -153,7 +170,7 @@ fn number(variable: &str) -> Result<Option<u64>> {
     text.map(|text| text.parse().with_context(|| format!("{variable}={text} is no number"))).transpose()
 }
 
-fn start(place: &Path, seed: u64, points: u64) -> Result<Child> {
+fn worker_in(place: &Path, seed: u64, points: u64) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     // With the victims that it steps, in a group that is killed as one.
     command.process_group(0);
@@ -169,7 +186,7 @@ fn start(place: &Path, seed: u64, points: u64) -> Result<Child> {
             }
         });
     }
-    command.spawn().context("cannot start a worker")
+    Ok(command)
 }
 
 /// The work of a worker, if this program was started as one.
@@ -191,7 +208,7 @@ fn play(place: &Path) -> Result<()> {
     }));
     step::stay_on((seed >> 24 & 0xff) as usize);
     let mut worker = worker::Worker::new(place, seed)?;
-    let only = std::env::var("LANEWAY_VERIFY_KIND").ok();
+    let only = std::env::var(KIND).ok();
     let mut said = 0;
     for episode in 0.. {
         if worker.distinct() * 10 / points.max(10) > said {
