@@ -2,7 +2,7 @@
 //! scribbles over its own lane while the receiver works, under the same.
 
 use crate::check::{Check, Verdict};
-use crate::workspace::{Ended, Workspace, has, must, run, tail};
+use crate::workspace::{Ended, Workspace, has, must, number, run, tail};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ impl Check for Hostile {
             Err(error) => return Ok(Verdict::Skipped(format!("no cargo-fuzz: {error:#}"))),
         };
         let programs = build(workspace, &tools)?;
-        let executions = std::env::var(VARIABLE).ok().map(|text| text.parse().context(VARIABLE)).transpose()?;
+        let executions = number(VARIABLE)?;
         let mut complaints = Vec::new();
         let (mut figures, mut sum) = (Vec::new(), 0);
         for (target, share) in TARGETS {
@@ -153,8 +153,8 @@ fn scribble(workspace: &Workspace, quick: bool, complaints: &mut Vec<String>) ->
     }
     // As the fuzz targets are built: the copies are words, which the sanitizer can look into.
     command.args(["--", "--nocapture"]).env("RUSTFLAGS", "-Zsanitizer=address --cfg fuzzing");
-    let ms = std::env::var(SCRIBBLE).unwrap_or_else(|_| if quick { "5000" } else { "120000" }.to_owned());
-    command.env(SCRIBBLE, ms).env("ASAN_OPTIONS", "detect_leaks=0");
+    let ms = number(SCRIBBLE)?.unwrap_or(if quick { 5_000 } else { 120_000 });
+    command.env(SCRIBBLE, ms.to_string()).env("ASAN_OPTIONS", "detect_leaks=0");
     let ended = run(&mut command, LIMIT, &AtomicBool::new(false))?;
     match ended.success {
         Some(true) => {}
@@ -163,12 +163,11 @@ fn scribble(workspace: &Workspace, quick: bool, complaints: &mut Vec<String>) ->
     }
     let (mut honest, mut foreign, mut retired) = (0, 0, 0);
     for told in ended.text.lines().filter(|line| line.starts_with("Told {")) {
-        let number = |name: &str| -> u64 {
+        let field = |name: &str| -> u64 {
             let rest = told.split(&format!("{name}: ")).nth(1).unwrap_or_default();
             rest.split([',', ' ']).next().unwrap_or_default().parse().unwrap_or(0)
         };
-        (honest, foreign, retired) =
-            (honest + number("honest"), foreign + number("foreign"), retired + number("retired"));
+        (honest, foreign, retired) = (honest + field("honest"), foreign + field("foreign"), retired + field("retired"));
     }
     if retired == 0 && complaints.is_empty() {
         complaints.push("whoever scribbled was never found out".to_owned());

@@ -22,7 +22,7 @@ mod trace;
 mod worker;
 
 use crate::check::{Check, Verdict};
-use crate::workspace::{Workspace, kill_group};
+use crate::workspace::{Workspace, kill_group, number};
 use anyhow::{Context, Result, ensure};
 use std::os::unix::process::CommandExt;
 use std::panic::AssertUnwindSafe;
@@ -163,11 +163,6 @@ fn verdict(sum: &Tally, pairs: usize, images: usize, took: Duration) -> Verdict 
         0 => Verdict::Passed(figure),
         _ => Verdict::Failed(figure),
     }
-}
-
-fn number(variable: &str) -> Result<Option<u64>> {
-    let text = std::env::var(variable).ok();
-    text.map(|text| text.parse().with_context(|| format!("{variable}={text} is no number"))).transpose()
 }
 
 fn worker_in(place: &Path, seed: u64, points: u64) -> Result<Command> {

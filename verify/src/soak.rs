@@ -11,8 +11,8 @@ mod supervisor;
 
 use crate::check::{Check, Verdict};
 use crate::namespace::{die_with, enter, exit_code, forked, mount_memory};
-use crate::workspace::Workspace;
-use anyhow::{Context, Result};
+use crate::workspace::{Workspace, number};
+use anyhow::Result;
 use nix::sched::CloneFlags;
 use nix::unistd::getpid;
 use page::Page;
@@ -86,11 +86,6 @@ impl Check for Soak {
         complaints.truncate(12);
         Ok(Verdict::of(format!("{figure} (seed {seed})"), &complaints))
     }
-}
-
-fn number(name: &str) -> Result<Option<u64>> {
-    let text = std::env::var(name).ok();
-    text.map(|text| text.parse().with_context(|| format!("{name} is {text:?}, and should be a number"))).transpose()
 }
 
 fn chaos(page: &'static Page, seed: u64, root: &Path, kills: u64, limit: Duration) -> Result<String> {

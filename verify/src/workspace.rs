@@ -89,6 +89,13 @@ impl Workspace {
     }
 }
 
+/// What a variable of the environment says, which must be a number if it is set.
+pub(crate) fn number(variable: &str) -> Result<Option<u64>> {
+    let Some(text) = std::env::var_os(variable) else { return Ok(None) };
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    Ok(Some(number.with_context(|| format!("{variable} is {text:?}, and should be a number"))?))
+}
+
 /// What a program left behind.
 pub(crate) struct Ended {
     /// None when it was stopped: by the time limit, or because nobody wanted to know any more.
