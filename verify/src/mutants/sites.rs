@@ -78,7 +78,7 @@ pub(crate) fn arm(root: &Path) -> Result<(Vec<Site>, BTreeMap<PathBuf, String>)>
         let source = fs::read_to_string(&path)?;
         let mut armed = arm_file(&file, &source, &mut sites).with_context(|| file.clone())?;
         match file.as_str() {
-            "src/sync.rs" => armed += SYNC,
+            "src/sync.rs" => armed += &format!("\nconst MUTANT: &str = {VARIABLE:?};\n{SYNC}"),
             "src/region/mod.rs" => armed += REGION,
             _ => {}
         }
@@ -110,11 +110,11 @@ fn arm_file(file: &str, text: &str, sites: &mut Vec<Site>) -> Result<String> {
     Ok(armed)
 }
 
-/// What `src/sync.rs` has besides in the copy.
+/// What `src/sync.rs` has besides in the copy; `MUTANT` is [`VARIABLE`].
 const SYNC: &str = r#"
 pub(crate) fn is_weak(site: u32) -> bool {
     static CHOSEN: std::sync::OnceLock<Option<u32>> = std::sync::OnceLock::new();
-    *CHOSEN.get_or_init(|| std::env::var("LANEWAY_MUTANT").ok()?.parse().ok()) == Some(site)
+    *CHOSEN.get_or_init(|| std::env::var(MUTANT).ok()?.parse().ok()) == Some(site)
 }
 
 pub(crate) fn unless(weak: bool, ordering: Ordering) -> Ordering {
