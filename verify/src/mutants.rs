@@ -15,7 +15,7 @@ use crate::models::{self, Fate, Model};
 use crate::workspace::{Workspace, run, tail};
 use anyhow::{Context, Result, ensure};
 use sites::{Judge, Site, VARIABLE};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -58,7 +58,11 @@ impl Check for Mutants {
             complaints.push(format!("survivors.rs: there is no `{}` in {}", expected.code, expected.file));
         }
         let named = |site: &&Site| site.place().contains(&workspace.only);
-        let sites: Vec<&Site> = all.iter().filter(|site| !quick || site.judge() == Judge::Loom).filter(named).collect();
+        let mut sites: Vec<&Site> = all.iter().filter(named).collect();
+        if quick {
+            let mut edges = BTreeSet::new();
+            sites.retain(|site| site.judge() == Judge::Loom && edges.insert(&site.edge));
+        }
         ensure!(!sites.is_empty(), "no site contains `{}`", workspace.only);
         let (sites, skipped) = without_missing(sites, miri::missing);
         if let Some(why) = skipped.as_ref().filter(|_| sites.is_empty()) {
