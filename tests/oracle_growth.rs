@@ -172,7 +172,10 @@ impl World {
                 let position = sent.ticket().position;
                 assert!(lane.entries.back().is_none_or(|last| last.position < position));
                 let alone = std::mem::take(&mut lane.told);
-                let gap = std::mem::take(&mut lane.untold) + alone;
+                // A message that leaves no room for a gap in the ring goes without; a shorter one will tell.
+                let alone_in_ring = layout::record_len(0) + layout::record_len(len) + 8 > RING;
+                let goes_without = alone_in_ring && !(lane.grows() && self.limit > 0);
+                let gap = alone + if goes_without { 0 } else { std::mem::take(&mut lane.untold) };
                 let farewell = std::mem::take(&mut lane.farewell);
                 lane.entries.push_back(Entry { position, bytes, gap, alone, farewell, taken: false, released: false });
                 lane.sent += 1;
@@ -462,4 +465,17 @@ proptest! {
     fn they_agree_when_positions_pass_two_to_the_63(ops in histories(), limit in 0..LIMITS.len(), back in 0..2048u64) {
         run(ops, (1 << 63) - 8 * back, LIMITS[limit]);
     }
+}
+
+#[test]
+fn a_message_that_leaves_no_room_to_tell_of_a_dropped_one_goes_without() {
+    use Op::{Attach, Claim, Close, OnFull, Receive, Wait};
+    let dropped = [Wait(1, 4081), OnFull(1, 2), Receive(1), Wait(1, 457), Claim(1, 1614, false)];
+    let ops = [Attach, Close(1), Attach].into_iter().chain(dropped).chain([
+        Receive(2),
+        Wait(1, 4073),
+        Receive(1),
+        Wait(1, 9),
+    ]);
+    run(ops.collect(), (1 << 32) - 480, 0);
 }
