@@ -27,7 +27,7 @@ fn poll(receiver: &Receiver, count: usize) {
 fn a_lane_that_comes_while_others_are_looked_for_is_found() {
     const SENDERS: usize = 3;
     let dir = scratch();
-    for round in 0..100 {
+    for round in 0..1000 {
         let path = dir.path().join(format!("queue-{round}"));
         let queue = Queue::options().capacity(4096).overflow_limit(0).max_lanes(8).create(path).unwrap();
         let receiver = queue.receiver().unwrap();
