@@ -7,14 +7,14 @@ mod sites;
 
 use crate::check::{Check, Verdict};
 use crate::role;
-use crate::workspace::{Workspace, has, run};
+use crate::workspace::{Workspace, has, room_in_memory, run};
 use anyhow::{Context, Result};
 use laneway::{RecvError, SendError};
 use ledger::Ledger;
 use sites::{Fault, Site, When};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -72,8 +72,8 @@ impl Check for Faults {
         if !has("strace", &["-qq", "-e", "trace=none", "true"]) {
             return Ok(Verdict::Skipped("strace is not there, or may not trace: apt-get install strace".to_owned()));
         }
-        let root = Root::new()?;
-        let sites = enumerate(&root.0)?;
+        let root = room_in_memory()?;
+        let sites = enumerate(root.path())?;
         let cases: Vec<(Site, Fault, When)> = sites::cases(&sites);
         let skip = if quick { QUICK } else { 1 };
         let chosen: Vec<&(Site, Fault, When)> = cases.iter().step_by(skip).collect();
@@ -88,7 +88,7 @@ impl Check for Faults {
                     while let Some((index, (site, fault, when))) =
                         Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, *chosen.get(index)?)))
                     {
-                        let answer = case(&root.0.join(format!("{index}")), site, *fault, *when);
+                        let answer = case(&root.path().join(format!("{index}")), site, *fault, *when);
                         let mut found = found.lock().expect("no worker panics with it");
                         match answer {
                             Ok(outcome) => *found.0.entry(outcome).or_insert(0) += 1,
@@ -119,25 +119,6 @@ impl Check for Faults {
             list.join(", ")
         );
         Ok(Verdict::of(figure, &complaints))
-    }
-}
-
-/// A directory in memory where there is one; removed in the end.
-struct Root(PathBuf);
-
-impl Root {
-    fn new() -> Result<Root> {
-        let shm = Path::new("/dev/shm");
-        let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-        let path = parent.join(format!("laneway-verify-{}", std::process::id()));
-        fs::create_dir(&path)?;
-        Ok(Root(path))
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -10,9 +10,8 @@ mod users;
 
 use crate::check::{Check, Verdict};
 use crate::role;
-use crate::workspace::{Workspace, run};
+use crate::workspace::{Workspace, room_in_memory, run};
 use anyhow::Result;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
@@ -64,14 +63,10 @@ impl Check for Hosts {
 
     fn run(&self, _workspace: &Workspace, _quick: bool) -> Result<Verdict> {
         let (mut complaints, mut done, mut skipped) = (Vec::new(), 0, 0);
-        for (index, (name, _)) in PARTS.iter().enumerate() {
-            let shm = Path::new("/dev/shm");
-            let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-            let directory = parent.join(format!("laneway-verify-{}-{index}", std::process::id()));
-            fs::create_dir(&directory)?;
+        for (name, _) in PARTS {
+            let directory = room_in_memory()?;
             let mut command = Command::new(role::program()?);
-            let ended = run(role::tell(&mut command, name, &directory), LIMIT, &AtomicBool::new(false));
-            let _ = fs::remove_dir_all(&directory);
+            let ended = run(role::tell(&mut command, name, directory.path()), LIMIT, &AtomicBool::new(false));
             let ended = ended?;
             let text = ended.text.trim().replace('\n', "\n     ");
             let verdict = match (ended.success, ended.code) {

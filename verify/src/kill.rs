@@ -22,7 +22,8 @@ mod trace;
 mod worker;
 
 use crate::check::{Check, Verdict};
-use crate::workspace::{Workspace, kill_group, number};
+use crate::role;
+use crate::workspace::{Workspace, kill_group, number, room_in_memory};
 use anyhow::{Context, Result, ensure};
 use std::os::unix::process::CommandExt;
 use std::panic::AssertUnwindSafe;
@@ -37,8 +38,8 @@ pub(crate) struct Kill {
     pub(crate) pairs_alone: bool,
 }
 
-/// What tells this program that it is a worker: the directory that it works in and leaves its figures in.
-const WORKER: &str = "LANEWAY_VERIFY_KILL_WORKER";
+/// The role of a worker, which leaves its figures in the directory that it works in.
+pub(crate) const WORKER: &str = "a worker of kill";
 const SEED: &str = "LANEWAY_VERIFY_SEED";
 const POINTS: &str = "LANEWAY_VERIFY_POINTS";
 /// The one kind of episode to play, to look for a violation.
@@ -117,7 +118,7 @@ impl Check for Kill {
         let points = number(POINTS)?.unwrap_or(if quick { QUICK } else { WHOLE } / share);
         let seed = number(SEED)?.unwrap_or(1);
         let workers = std::thread::available_parallelism()?.get() as u64;
-        let dir = tempfile::tempdir_in("/dev/shm").context("no room in memory for queues")?;
+        let dir = room_in_memory()?;
         let began = Instant::now();
         let mut started = Workers(Vec::new());
         for worker in 0..workers {
@@ -166,10 +167,10 @@ fn verdict(sum: &Tally, pairs: usize, images: usize, took: Duration) -> Verdict 
 }
 
 fn worker_in(place: &Path, seed: u64, points: u64) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(role::program()?);
     // With the victims that it steps, in a group that is killed as one.
     command.process_group(0);
-    command.arg("kill").env(WORKER, place).env(SEED, seed.to_string()).env(POINTS, points.to_string());
+    role::tell(&mut command, WORKER, place).env(SEED, seed.to_string()).env(POINTS, points.to_string());
     // SAFETY: two system calls. An instruction has the same address in every worker, or it would count several times.
     #[expect(unsafe_code, reason = "what a child does between fork and exec")]
     unsafe {
@@ -184,10 +185,15 @@ fn worker_in(place: &Path, seed: u64, points: u64) -> Result<Command> {
     Ok(command)
 }
 
-/// The work of a worker, if this program was started as one.
-pub(crate) fn work() -> Option<Result<()>> {
-    let place = std::env::var_os(WORKER)?;
-    Some(play(Path::new(&place)))
+/// The work of a worker. Returns its exit status.
+pub(crate) fn work(place: &Path) -> u8 {
+    match play(place) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("   {}: {error:#}", place.display());
+            1
+        }
+    }
 }
 
 /// What panicked last, and where.

@@ -68,10 +68,6 @@ fn main() -> ExitCode {
     if let Some(code) = role::play() {
         return code;
     }
-    if let Some(worked) = kill::work() {
-        worked.expect("a worker of `kill` can work");
-        return ExitCode::SUCCESS;
-    }
     let args = Args::parse();
     let workspace = Workspace { only: args.only.clone().unwrap_or_default(), ..Workspace::here() };
     let (mut passed, mut failed) = (0, 0);

@@ -108,9 +108,10 @@ fn run_one(model: &Model, limit: Duration, environment: &[(&str, String)], enoug
     })
 }
 
-/// What the first panic says.
-fn reason(text: &str) -> String {
+/// What the first panic says, or the signal.
+pub(crate) fn reason(text: &str) -> String {
     let mut lines = text.lines().skip_while(|line| !line.contains("panicked at")).skip(1);
-    let first = lines.find(|line| !line.trim().is_empty()).unwrap_or("it ended without a word");
+    let signal = || text.lines().find(|line| line.contains("signal:"));
+    let first = lines.find(|line| !line.trim().is_empty()).or_else(signal).unwrap_or("it ended without a word");
     first.trim().chars().take(100).collect()
 }

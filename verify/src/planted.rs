@@ -111,7 +111,7 @@ fn ask(root: &Path, judge: Judge) -> Result<Said> {
         Some(false) => {
             // Not if it does not compile.
             ensure!(ended.text.contains("running 1 test"), "{}", tail(&ended.text, 30));
-            return Ok(Said::Failed(reason(&ended.text)));
+            return Ok(Said::Failed(models::reason(&ended.text)));
         }
         None => bail!("{name} does not end"),
     }
@@ -127,14 +127,6 @@ fn ask_model(root: &Path, name: &str) -> Result<Said> {
         Fate::Fell(how) => Ok(Said::Failed(how)),
         Fate::Expired | Fate::Dropped => bail!("{name} does not end"),
     }
-}
-
-/// What the first panic says, or the signal.
-fn reason(text: &str) -> String {
-    let mut lines = text.lines().skip_while(|line| !line.contains("panicked at")).skip(1);
-    let signal = || text.lines().find(|line| line.contains("signal:"));
-    let first = lines.next().or_else(signal).unwrap_or("it ended without a word");
-    first.trim().chars().take(100).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Processes that a check starts: this program again, told by its environment what it is to be.
 
-use crate::{faults, hosts};
+use crate::{faults, hosts, kill};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -18,12 +18,18 @@ pub(crate) fn tell<'a>(command: &'a mut Command, role: &str, directory: &std::pa
     command.env(ROLE, role).env(DIRECTORY, directory)
 }
 
+/// The directory in which this process is to play its role.
+pub(crate) fn directory() -> Option<PathBuf> {
+    std::env::var_os(DIRECTORY).map(PathBuf::from)
+}
+
 /// Plays the role that the environment asks for; none if this is nobody's child.
 pub(crate) fn play() -> Option<ExitCode> {
     let role = std::env::var(ROLE).ok()?;
-    let directory = PathBuf::from(std::env::var_os(DIRECTORY)?);
+    let directory = directory()?;
     let code = match role.as_str() {
         "life" => faults::life::live(&directory),
+        kill::WORKER => kill::work(&directory),
         part => hosts::play(part, &directory),
     };
     Some(ExitCode::from(code))

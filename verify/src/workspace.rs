@@ -5,12 +5,14 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
@@ -94,6 +96,15 @@ pub(crate) fn number(variable: &str) -> Result<Option<u64>> {
     let Some(text) = std::env::var_os(variable) else { return Ok(None) };
     let number = text.to_str().and_then(|text| text.parse().ok());
     Ok(Some(number.with_context(|| format!("{variable} is {text:?}, and should be a number"))?))
+}
+
+/// A directory that is gone afterwards, in memory where there is some, and open to other users: some checks play them.
+pub(crate) fn room_in_memory() -> Result<TempDir> {
+    let shm = Path::new("/dev/shm");
+    let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("laneway-verify-").permissions(fs::Permissions::from_mode(0o755));
+    builder.tempdir_in(&parent).with_context(|| format!("no room for queues in {}", parent.display()))
 }
 
 /// What a program left behind.

@@ -3,6 +3,7 @@
 use super::Answer;
 use super::parties::{LONG, Party, here, small, talk};
 use crate::namespace::{exit_code, forked};
+use crate::role;
 use anyhow::{Context, Result, bail, ensure};
 use laneway::Queue;
 use nix::mount::{MsFlags, mount};
@@ -109,8 +110,8 @@ pub(super) fn mounts(at: &Path) -> Result<Answer> {
     }
     let (there, back) = queues(&real)?;
     let bound = |work: &dyn Fn() -> Result<String>| {
-        let at = std::env::var_os("LANEWAY_VERIFY_DIRECTORY").context("a directory")?;
-        bind(Path::new(&at), MsFlags::empty()).and_then(|_| work())
+        let at = role::directory().context("a directory")?;
+        bind(&at, MsFlags::empty()).and_then(|_| work())
     };
     let other = (elsewhere.join("there"), elsewhere.join("back"));
     let text = talk((&there, &back), here, (&other.0, &other.1), bound)?;
