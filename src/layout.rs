@@ -404,10 +404,12 @@ impl Lap {
         CommitWord(self.stamp | u64::from(len))
     }
 
-    /// The payload's length, bytes, if `word` is that of a message without flags in this lap.
+    /// The payload's length, bytes, if `word` is that of a message without flags in this lap, of at most `max` bytes.
     #[inline(always)]
-    pub fn message_len(&self, word: CommitWord) -> Option<u32> {
-        ((word.0 ^ self.stamp) >> 32 == 0).then_some(word.0 as u32)
+    pub fn message_len(&self, word: CommitWord, max: u32) -> Option<u32> {
+        // What differs above the length makes it longer than any.
+        let len = word.0 ^ self.stamp;
+        (len <= u64::from(max)).then_some(len as u32)
     }
 
     /// Whether the check of `word` is that of this lap.
@@ -429,9 +431,32 @@ pub fn record_len(len: usize) -> u64 {
 /// none straddles but possibly the first, and lengths above a line leave no gaps. Measured in docs/format.md.
 #[inline(always)]
 pub fn next_record(position: u64, record: u64) -> u64 {
-    let end = position + record;
-    let left = end.wrapping_neg() & (LINE - 1);
-    if record <= LINE && left < record { end + left } else { end }
+    Span::of(record).end(position)
+}
+
+/// How far a record of one length reaches, wherever it starts: see [`next_record`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Its bytes.
+    record: u64,
+    /// What must be left of its last line behind it, bytes, if there is to be no gap.
+    room: u64,
+}
+
+impl Span {
+    /// That of records of so many bytes.
+    #[inline(always)]
+    pub fn of(record: u64) -> Span {
+        Span { record, room: if record <= LINE { record } else { 0 } }
+    }
+
+    /// Where the record after the one at `position` starts.
+    #[inline(always)]
+    pub fn end(self, position: u64) -> u64 {
+        let end = position + self.record;
+        let left = end.wrapping_neg() & (LINE - 1);
+        if left < self.room { end + left } else { end }
+    }
 }
 
 /// The largest payload a ring of `capacity` can carry: its record and the free word after it fill the ring.
@@ -462,7 +487,8 @@ mod tests {
                 assert!(lap.has(word));
                 assert!(!ring.lap(position ^ 4096).has(word), "the next lap's check differs");
                 let is_message = kind == Kind::Data;
-                assert_eq!(lap.message_len(word), is_message.then_some(len));
+                assert_eq!(lap.message_len(word, u32::MAX), is_message.then_some(len));
+                assert_eq!(lap.message_len(word, len.wrapping_sub(1)).filter(|_| len > 0), None);
                 assert!(!is_message || lap.message(len) == word);
             }
         }

@@ -193,6 +193,12 @@ impl Sender {
         claim.map(|claim| self.fill_and_commit(claim, payload)).is_some()
     }
 
+    /// Commits messages for which there is room all at once, and does not ring.
+    pub fn send_run_quietly(&mut self, payloads: &[u64]) {
+        let mut run = self.lane.run();
+        payloads.iter().for_each(|word| assert!(run.push(&word.to_ne_bytes())));
+    }
+
     /// Commits a message and rings. Sleeps while there is no room.
     pub fn send(&mut self, payload: &[u64]) {
         let len = 8 * payload.len();
@@ -298,9 +304,29 @@ impl Receiver {
     pub fn try_recv(&self) -> Option<Payload> {
         self.lanes.iter().find_map(|lane| {
             let (record, payload) = take(lane)?;
-            lane.release(record.position, record.next);
+            lane.release(record.position, record.next, 1);
             Some(payload)
         })
+    }
+
+    /// Messages that follow each other, copied, and released all at once.
+    pub fn recv_run(&self, lane: usize) -> Vec<Payload> {
+        let lane = &self.lanes[lane];
+        if lane.message().is_none() {
+            lane.look().expect("the lane is sound");
+        }
+        let (from, _) = lane.run();
+        let mut payloads = Vec::new();
+        let mut next = from;
+        while let Some(record) = lane.message_at(next) {
+            payloads.push(copy(lane.payload(&record), record.len));
+            next = record.next;
+        }
+        if next > from {
+            lane.take(from, next);
+            lane.release(from, next, payloads.len() as u64);
+        }
+        payloads
     }
 
     /// Everything that was committed to a lane before the call; the releases are collected and published at the end.
@@ -309,7 +335,7 @@ impl Receiver {
         let lane = &self.lanes[lane];
         lane.begin_batch();
         let drained = std::iter::from_fn(|| take(lane)).map(|(record, payload)| {
-            lane.release(record.position, record.next);
+            lane.release(record.position, record.next, 1);
             payload
         });
         let drained = drained.collect();
@@ -355,12 +381,16 @@ fn take(lane: &lane::Reader) -> Option<(Record, Payload)> {
     let look = || lane.look().unwrap_or_else(|damage| panic!("{damage:?}"));
     let record = lane.message().or_else(look)?;
     let from = lane.payload(&record);
-    lane.take(&record);
-    let mut payload = vec![0u64; record.len as usize / 8];
+    lane.take(record.position, record.next);
+    Some((record, copy(from, record.len)))
+}
+
+fn copy(from: crate::region::Payload, len: u32) -> Payload {
+    let mut payload = vec![0u64; len as usize / 8];
     // SAFETY: the vector has `len` bytes, for lengths are multiples of 8 here, and the record was found to end before
     // its place does.
-    unsafe { from.copy_out(0, payload.as_mut_ptr().cast(), record.len as usize) };
-    Some((record, payload))
+    unsafe { from.copy_out(0, payload.as_mut_ptr().cast(), len as usize) };
+    payload
 }
 
 /// A receiver that is going to be killed: it does what it is told, step by step, and nothing else.
@@ -373,8 +403,8 @@ impl DoomedReceiver {
     /// Releases the next record and publishes that, but does not ring.
     pub fn release_and_publish(&self) {
         let record = self.ring.look_from(0).expect("the lane is sound").expect("there is a record");
-        self.ring.take(&record);
-        self.ring.release(record.position, record.next);
+        self.ring.take(record.position, record.next);
+        self.ring.release(record.position, record.next, 1);
         self.ring.publish();
     }
 

@@ -4,10 +4,11 @@
 //! checked; nobody is trusted.
 
 use crate::error::{Broken, Fault};
-use crate::layout::{self, CommitWord, Kind, Lap, Place};
+use crate::layout::{self, CommitWord, Kind, Lap, Place, Span};
 use crate::region::Window;
 use crate::segments::Table;
-use crate::sync::load_acquire;
+use crate::sync::{Ordering, fence, load_acquire};
+use std::cell::Cell;
 
 /// A committed record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,19 +35,47 @@ impl Record {
     }
 }
 
-/// The message at `position`, if the word there is that of a plain one; otherwise the word.
-#[inline(always)]
-pub(crate) fn message_at(window: &Window, position: u64, lap: &Lap, max_len: u32) -> Result<Record, CommitWord> {
-    // ORDERING(publish): the payload was stored before the commit word.
-    let word = CommitWord(load_acquire(window.word(position)));
-    plain(word, position, lap, max_len).ok_or(word)
+/// How long the last message was, and how far such a one reaches. The next is likely to be as long: then the processor goes on
+/// to look for the one behind it without waiting for its commit word (value speculation: a branch that is predicted takes
+/// the place of a load).
+pub(crate) struct Likely {
+    len: Cell<u32>,
+    span: Cell<Span>,
 }
 
+impl Likely {
+    pub(crate) fn new() -> Likely {
+        Likely { len: Cell::new(0), span: Cell::new(Span::of(layout::record_len(0))) }
+    }
+
+    #[inline(always)]
+    fn span(&self, len: u32) -> Span {
+        if len == self.len.get() { self.span.get() } else { self.learn(len) }
+    }
+
+    #[inline]
+    fn learn(&self, len: u32) -> Span {
+        let span = Span::of(layout::record_len(len as usize));
+        self.len.set(len);
+        self.span.set(span);
+        span
+    }
+}
+
+/// The message at `position`, if the word there is that of a plain one, wherever it then ends.
 #[inline(always)]
+pub(crate) fn message_at(window: &Window, position: u64, lap: &Lap, max_len: u32, likely: &Likely) -> Option<Record> {
+    // ORDERING(publish): relaxed, because the fence below is what acquires.
+    let word = CommitWord(window.word(position).load(Ordering::Relaxed));
+    let len = lap.message_len(word, max_len)?;
+    // ORDERING(publish): the payload was stored before the commit word.
+    fence(Ordering::Acquire);
+    Some(Record { position, next: likely.span(len).end(position), len, kind: Kind::Data })
+}
+
 fn plain(word: CommitWord, position: u64, lap: &Lap, max_len: u32) -> Option<Record> {
-    let len = lap.message_len(word)?;
-    let record = Record::message(position, len);
-    (len <= max_len && record.next <= lap.end).then_some(record)
+    let record = Record::message(position, lap.message_len(word, max_len)?);
+    (record.next <= lap.end).then_some(record)
 }
 
 /// Where to look, and what is allowed to stand there.

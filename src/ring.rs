@@ -32,7 +32,7 @@ mod tests;
 mod writer;
 
 pub(crate) use reader::Reader;
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Run, Writer};
 
 use crate::error::Broken;
 use crate::layout;

@@ -24,6 +24,20 @@ fn who_finds_a_message_finds_its_bytes() {
 }
 
 #[test]
+fn who_finds_the_first_message_of_a_run_finds_them_all() {
+    loom::model(|| {
+        let queue = Queue::new(1, 64);
+        let (mut sender, receiver) = (queue.sender(0), queue.receiver());
+        let sending = thread::spawn(move || sender.send_run_quietly(&[7, 8]));
+        let first = receiver.recv_run(0);
+        assert!(first.is_empty() || first == [[7], [8]], "a part of a run was there: {first:?}");
+        sending.join().unwrap();
+        let received = [first, receiver.recv_run(0)].concat();
+        assert_eq!(received, [[7], [8]]);
+    });
+}
+
+#[test]
 fn the_bytes_of_the_last_lap_are_never_a_record() {
     loom::model(|| {
         let queue = Queue::new(1, 64);
@@ -48,6 +62,11 @@ fn the_bytes_of_the_last_lap_are_never_a_record() {
 #[test]
 fn what_was_not_given_back_is_not_overwritten() {
     overwrite(|receiver| receiver.try_recv().into_iter().collect());
+}
+
+#[test]
+fn what_was_not_given_back_in_a_run_is_not_overwritten() {
+    overwrite(|receiver| receiver.recv_run(0));
 }
 
 #[test]

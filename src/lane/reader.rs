@@ -13,14 +13,12 @@ use std::cell::Cell;
 /// Records that are no messages and that are passed in one look. No sender of ours commits so many in a row.
 const MOST_PASSED: u32 = 256;
 
-/// The smallest page there is.
-const PAGE: u64 = 4096;
-
 /// The receiver's end. Whoever makes one holds the receiver's lock.
 pub(crate) struct Reader {
     ring: ring::Reader,
     memory: Memory,
     received: Own<AtomicU64>,
+    hint: Peer<AtomicU64>,
     closed_at: Peer<AtomicU64>,
     damage: Cell<Option<Damage>>,
     sender: Ringer,
@@ -40,6 +38,7 @@ impl Reader {
                 words.own(memory.slot(layout::slot::READ_POS)),
             ),
             received,
+            hint: memory.lane.peer(layout::lane::WRITE_HINT),
             closed_at: memory.lane.peer(layout::lane::CLOSED_AT),
             damage: Cell::new(memory.damage_on_record()),
             sender: Ringer::new(
@@ -90,19 +89,33 @@ impl Reader {
     /// The next message, if it is there and nothing stands before it. Leaves pads and damage to [`look`](Self::look).
     #[inline(always)]
     pub(crate) fn message(&self) -> Option<Record> {
-        let record = self.ring.message()?;
-        // Its commit word was just read, and with it the page that holds the start.
-        let crosses_pages = record.position ^ (record.next - 1) >= PAGE;
-        if crosses_pages && !self.is_whole(record.position, record.next) {
-            return None;
+        self.message_at(self.ring.at())
+    }
+
+    /// As [`message`](Self::message), at `position`: where the next one is, or behind messages that follow it.
+    #[inline(always)]
+    pub(crate) fn message_at(&self, position: u64) -> Option<Record> {
+        self.ring.message_at(position, || !self.memory.lane.was_truncated())
+    }
+
+    /// Asks for the lines of what is waiting, if much is.
+    #[inline]
+    pub(crate) fn look_ahead(&self) {
+        if self.ring.is_short_sighted() {
+            self.ring.look_ahead(self.hint.load());
         }
-        Some(record)
+    }
+
+    /// Where the next message is, and how many may be taken in one go.
+    #[inline(always)]
+    pub(crate) fn run(&self) -> (u64, usize) {
+        (self.ring.at(), if self.ring.is_unusual() { 1 } else { usize::MAX })
     }
 
     /// Whether the file still has the record's last bytes: what was truncated away reads as zero.
     #[cold]
-    fn is_whole(&self, position: u64, next: u64) -> bool {
-        self.ring.touch_end(position, next);
+    fn is_whole(&self, next: u64, here: bool) -> bool {
+        self.ring.touch_end(next, here);
         !self.memory.lane.was_truncated()
     }
 
@@ -122,7 +135,9 @@ impl Reader {
     pub(crate) fn look_from(&self, from: u64) -> Result<Option<Record>, Damage> {
         for _ in 0..MOST_PASSED {
             match self.ring.look_from(from) {
-                Ok(Some(record)) if record.kind == Kind::Data && self.is_whole(record.position, record.next) => {
+                Ok(Some(record))
+                    if record.kind == Kind::Data && self.is_whole(record.next, record.position == self.ring.at()) =>
+                {
                     return Ok(Some(record));
                 }
                 Ok(Some(record)) if record.kind == Kind::Data && self.damage.get().is_some() => return Ok(None),
@@ -150,19 +165,37 @@ impl Reader {
         Ok(None)
     }
 
-    /// Hands out a message that was looked at.
+    /// Hands out a message that was looked at, or a run of them: everything from `position` to `next`.
     #[inline(always)]
-    pub(crate) fn take(&self, record: &Record) {
-        self.ring.take(record);
+    pub(crate) fn take(&self, position: u64, next: u64) {
+        self.ring.take(position, next);
     }
 
-    /// Gives the bytes of the message from `position` to `next` back to the sender.
+    /// Gives the bytes of so many messages, from `position` to `next`, back to the sender.
     #[inline(always)]
-    pub(crate) fn release(&self, position: u64, next: u64) {
-        if self.ring.release_next(position, next) {
+    pub(crate) fn release(&self, position: u64, next: u64, messages: u64) {
+        if !self.release_next(position, next, messages) {
+            self.release_slowly(position, next, messages);
+        }
+    }
+
+    /// As [`release`](Self::release), if nothing is unusual; otherwise false, and nothing was done.
+    #[inline(always)]
+    pub(crate) fn release_next(&self, position: u64, next: u64, messages: u64) -> bool {
+        let released = self.ring.release_next(position, next, messages);
+        if released {
             self.tell_sender();
+        }
+        released
+    }
+
+    /// Takes a message back, or releases it the long way.
+    #[cold]
+    pub(crate) fn give_back_slowly(&self, position: u64, next: u64, unhandled: bool) {
+        if unhandled {
+            self.put_back(position);
         } else {
-            self.release_slowly(position, next);
+            self.release_slowly(position, next, 1);
         }
     }
 
@@ -200,10 +233,9 @@ impl Reader {
 
     /// Whether this reader keeps up.
     pub(crate) fn pressure(&self) -> Pressure {
-        let hint: Peer<AtomicU64> = self.memory.lane.peer(layout::lane::WRITE_HINT);
         let word: Peer<AtomicU32> = self.memory.lane.peer(layout::lane::PRESSURE);
         let waiting =
-            Waiting::between(self.ring.table().entries(), self.ring.released(), hint.load(), self.ring.most());
+            Waiting::between(self.ring.table().entries(), self.ring.released(), self.hint.load(), self.ring.most());
         self.memory.marks.weigh(Pressure::of_word(word.load()), waiting)
     }
 
@@ -245,8 +277,8 @@ impl Reader {
     }
 
     #[cold]
-    fn release_slowly(&self, position: u64, next: u64) {
-        if self.ring.release(position, next) {
+    fn release_slowly(&self, position: u64, next: u64, messages: u64) {
+        if self.ring.release(position, next, messages) {
             self.publish();
         }
     }

@@ -91,8 +91,8 @@ fn copy(lane: &Reader, record: &Record) -> Vec<u8> {
 fn try_recv(lane: &Reader) -> Option<Vec<u8>> {
     let record = lane.message().or_else(|| lane.look().unwrap())?;
     let bytes = copy(lane, &record);
-    lane.take(&record);
-    lane.release(record.position, record.next);
+    lane.take(record.position, record.next);
+    lane.release(record.position, record.next, 1);
     Some(bytes)
 }
 
@@ -179,7 +179,7 @@ fn a_lane_is_taken_over_at_both_ends() {
         // Taken, and not released: it comes again.
         let record = reader.look().unwrap().unwrap();
         assert_eq!(copy(&reader, &record), payload(received));
-        reader.take(&record);
+        reader.take(record.position, record.next);
     }
     let reader = Reader::attach(memory);
     while let Some(bytes) = try_recv(&reader) {

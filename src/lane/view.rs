@@ -127,7 +127,7 @@ impl View {
         // many initialised ones afterwards.
         #[expect(unsafe_code, reason = "filling a vector without zeroing it first")]
         unsafe {
-            self.ring.payload(record.position + 8).copy_out(0, bytes.as_mut_ptr(), len);
+            self.ring.payload(record.position).copy_out(0, bytes.as_mut_ptr(), len);
             bytes.set_len(len);
         }
         Some(Some((record, bytes)))

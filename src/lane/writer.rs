@@ -43,6 +43,31 @@ pub(crate) struct Writer {
     receiver: Ringer,
 }
 
+/// Messages that are committed together when it is dropped, also by a panic of whoever makes them.
+pub(crate) struct Run<'a> {
+    lane: &'a mut Writer,
+    run: ring::Run,
+}
+
+impl Run<'_> {
+    /// Puts a message behind the others, if there is room that is known of and the run is not too long already.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, payload: &[u8]) -> bool {
+        self.lane.ring.push(&mut self.run, payload)
+    }
+}
+
+impl Drop for Run<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let messages = self.lane.ring.commit_run(self.run);
+        if messages > 0 {
+            self.lane.sent_count = self.lane.sent_count.wrapping_add(messages);
+            self.lane.leave_hint();
+        }
+    }
+}
+
 impl Writer {
     /// The ring and the segments of a lane that is taken over, and how many messages lie beyond the last owner's hint.
     fn resume(memory: &Memory) -> Result<(ring::Writer, Growth, u64), Damage> {
@@ -329,6 +354,13 @@ impl Writer {
         self.sent_count = self.sent_count.wrapping_add(1);
         self.leave_hint();
         claim.position
+    }
+
+    /// Begins a run of messages that are committed together, when it is dropped; does not ring.
+    #[inline(always)]
+    pub(crate) fn run(&mut self) -> Run<'_> {
+        let run = self.ring.begin_run();
+        Run { lane: self, run }
     }
 
     /// Wakes the receiver if it sleeps.

@@ -42,7 +42,7 @@ impl<'a> Iterator for Drain<'a> {
                     *from = record.position + 1;
                     *left -= record.bytes();
                     let payload = lane.payload_looked_at(&record);
-                    lane.take(&record);
+                    lane.take(record.position, record.next);
                     return Some(Message::new(lane, record, payload));
                 }
                 Ok(_) => {}

@@ -170,7 +170,7 @@ impl Fuzzed {
                 continue;
             }
             assert!(record.len <= memory.max_message && record.bytes() <= reader.most());
-            let short = reader.message();
+            let short = reader.message_at(reader.at(), || true);
             assert!(
                 short.is_none_or(|short| short == record),
                 "the short way finds {short:?} and the long one {record:?}"
@@ -187,7 +187,7 @@ impl Fuzzed {
                 payload.copy_out(0, bytes.as_mut_ptr(), len);
                 payload.copy_out(record.len as usize / 8 * 8, bytes.as_mut_ptr(), record.len as usize % 8);
             }
-            reader.take(&record);
+            reader.take(record.position, record.next);
             match plan() {
                 Plan::PutBack if again != record.position => {
                     again = record.position;
@@ -197,12 +197,12 @@ impl Fuzzed {
                 Plan::Batch => reader.begin_batch(),
                 Plan::EndBatch => drop(reader.end_batch()),
                 _ => {
-                    if !reader.release_next(record.position, record.next) {
-                        reader.release(record.position, record.next);
+                    if !reader.release_next(record.position, record.next, 1) {
+                        reader.release(record.position, record.next, 1);
                     }
                     let late = if again == u64::MAX { held.take() } else { None };
                     if let Some(late) = late {
-                        reader.release(late.position, late.next);
+                        reader.release(late.position, late.next, 1);
                     }
                 }
             }

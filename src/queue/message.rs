@@ -8,6 +8,7 @@ use crate::region::Payload;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Deref;
 
 /// A received message. Dropping it releases it: the sender may use its bytes again, and it is not delivered again.
 ///
@@ -17,10 +18,65 @@ use std::mem::MaybeUninit;
 /// Several messages may be held at a time and released in any order. A message that is leaked holds its bytes, and
 /// those of everything after it in its lane, until the receiver is attached again.
 ///
-/// The bytes belong to another process, so they are copied, never borrowed; see [`as_slice`](Self::as_slice) for the
+/// The bytes belong to another process, so they are copied, never borrowed; see [`as_slice`](MessageRef::as_slice) for the
 /// exception.
 #[must_use = "a message that is dropped is released"]
 pub struct Message<'a> {
+    body: MessageRef<'a>,
+}
+
+impl<'a> Message<'a> {
+    /// A record that was just taken from `lane`.
+    #[inline(always)]
+    pub(super) fn new(lane: &'a Reader, record: Record, payload: Payload) -> Message<'a> {
+        Message { body: MessageRef::new(lane, record, payload) }
+    }
+
+    /// Releases the message, also while the thread is panicking.
+    #[inline]
+    pub fn release(self) {
+        self.body.release();
+        std::mem::forget(self);
+    }
+
+    /// Puts the message back: the next `recv` that comes to its lane delivers it again, before anything newer. Other
+    /// messages that are held are not affected.
+    pub fn put_back(self) {
+        self.body.lane.put_back(self.body.position);
+        std::mem::forget(self);
+    }
+}
+
+impl<'a> Deref for Message<'a> {
+    type Target = MessageRef<'a>;
+
+    #[inline(always)]
+    fn deref(&self) -> &MessageRef<'a> {
+        &self.body
+    }
+}
+
+impl Drop for Message<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let MessageRef { lane, position, next, .. } = self.body;
+        let panicking = std::thread::panicking();
+        // All that is rare is one call, so that what is usual is short enough to stand where the message ends.
+        if panicking || !lane.release_next(position, next, 1) {
+            lane.give_back_slowly(position, next, panicking);
+        }
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("ticket", &self.ticket()).field("len", &self.len()).finish()
+    }
+}
+
+/// What can be read of a message. A [`Message`] gives it back when it is dropped, those of a [`Batch`](super::Batch) go
+/// back together.
+pub struct MessageRef<'a> {
     lane: &'a Reader,
     payload: Payload,
     position: u64,
@@ -29,11 +85,15 @@ pub struct Message<'a> {
     len: u32,
 }
 
-impl<'a> Message<'a> {
-    /// A record that was just taken from `lane`.
+impl<'a> MessageRef<'a> {
     #[inline(always)]
-    pub(super) fn new(lane: &'a Reader, record: Record, payload: Payload) -> Message<'a> {
-        Message { lane, payload, position: record.position, next: record.next, len: record.len }
+    pub(super) fn new(lane: &'a Reader, record: Record, payload: Payload) -> MessageRef<'a> {
+        MessageRef { lane, payload, position: record.position, next: record.next, len: record.len }
+    }
+
+    #[inline(always)]
+    fn release(&self) {
+        self.lane.release(self.position, self.next, 1);
     }
 
     /// The payload's length, bytes.
@@ -133,20 +193,6 @@ impl<'a> Message<'a> {
         MessageReader { message: self, at: 0 }
     }
 
-    /// Releases the message, also while the thread is panicking.
-    #[inline]
-    pub fn release(self) {
-        self.lane.release(self.position, self.next);
-        std::mem::forget(self);
-    }
-
-    /// Puts the message back: the next `recv` that comes to its lane delivers it again, before anything newer. Other
-    /// messages that are held are not affected.
-    pub fn put_back(self) {
-        self.lane.put_back(self.position);
-        std::mem::forget(self);
-    }
-
     /// The payload where it lies, without a copy.
     ///
     /// # Safety
@@ -169,27 +215,16 @@ impl<'a> Message<'a> {
     }
 }
 
-impl Drop for Message<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.lane.put_back(self.position);
-        } else {
-            self.lane.release(self.position, self.next);
-        }
-    }
-}
-
-impl fmt::Debug for Message<'_> {
+impl fmt::Debug for MessageRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message").field("ticket", &self.ticket()).field("len", &self.len()).finish()
+        f.debug_struct("MessageRef").field("ticket", &self.ticket()).field("len", &self.len()).finish()
     }
 }
 
-/// Reads a message's payload piece by piece; made by [`Message::reader`].
+/// Reads a message's payload piece by piece; made by [`MessageRef::reader`].
 #[derive(Debug)]
 pub struct MessageReader<'a> {
-    message: &'a Message<'a>,
+    message: &'a MessageRef<'a>,
     at: usize,
 }
 

@@ -1,5 +1,6 @@
 //! Queues: directories of lanes, and the handles on them.
 
+mod batch;
 mod birth;
 mod claim;
 mod directory;
@@ -20,12 +21,13 @@ mod schedule;
 mod sender;
 mod sender_options;
 
+pub use batch::Batch;
 pub use claim::Claim;
 pub use drain::{Drain, TurnEnd};
 #[cfg(fuzzing)]
 pub use fuzzed::{Fuzzed, Part, Plan};
 pub use iter::{Iter, TryIter};
-pub use message::{Message, MessageReader};
+pub use message::{Message, MessageReader, MessageRef};
 pub use observer::{LaneStat, Observer, Peeked, QueueStat};
 pub use on_full::{NotAnOnFull, OnFull};
 pub use options::Options;

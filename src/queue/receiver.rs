@@ -1,5 +1,6 @@
 //! The receiving end of a queue.
 
+use super::batch::Batch;
 use super::directory::{Directory, LaneFile, Lock};
 use super::drain::{Drain, TurnEnd};
 use super::iter::{Iter, TryIter};
@@ -153,13 +154,13 @@ impl Receiver {
     /// Costs a load of one cache line and a store when there is one; no system call.
     #[inline(always)]
     pub fn recv(&self) -> Result<Message<'_>, RecvError> {
-        self.recv_until(None)
+        self.recv_here(None, || self.take_here())
     }
 
     /// The next message. Blocks until there is one or `timeout` has passed.
     #[inline(always)]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Message<'_>, RecvError> {
-        self.recv_until(Instant::now().checked_add(timeout))
+        self.recv_here(Instant::now().checked_add(timeout), || self.take_here())
     }
 
     /// The next message if there is one. Never blocks.
@@ -168,21 +169,29 @@ impl Receiver {
     /// directory was deleted by other means, only [`recv`](Self::recv) and [`drain`](Self::drain) notice.
     #[inline(always)]
     pub fn try_recv(&self) -> Result<Message<'_>, TryRecvError> {
-        self.yield_to_new_lanes();
-        if let Some(message) = self.take_here() {
-            return Ok(message);
-        }
-        let found = self.choose().and_then(|found| if found { Ok(true) } else { self.choose_among_all() });
-        if found.map_err(TryRecvError::Corrupt)?
-            && let Some(message) = self.take_here()
-        {
-            return Ok(message);
-        }
-        Err(match () {
-            () if self.gone.get() => TryRecvError::Detached,
-            () if self.is_finished() => TryRecvError::Closed,
-            () => TryRecvError::Empty,
-        })
+        self.try_here(|| self.take_here())
+    }
+
+    /// Messages of one sender, at most `max`, that are released together. Blocks until there is one; then hands out
+    /// what is there, without waiting for more. Less is handed out when another lane's turn comes, at the end of the ring, and,
+    /// one by one, while an earlier message waits to be delivered again or lanes of a higher priority are known.
+    ///
+    /// For 64 messages of 8 bytes at a time it takes a fifth of the time of as many [`recv`](Self::recv).
+    #[inline(always)]
+    pub fn recv_batch(&mut self, max: usize) -> Result<Batch<'_>, RecvError> {
+        self.recv_here(None, || self.batch_here(max))
+    }
+
+    /// As [`recv_batch`](Self::recv_batch), if there is a message. Never blocks.
+    #[inline(always)]
+    pub fn try_recv_batch(&mut self, max: usize) -> Result<Batch<'_>, TryRecvError> {
+        self.try_here(|| self.batch_here(max))
+    }
+
+    /// As [`recv_batch`](Self::recv_batch), blocking at most for `timeout`.
+    #[inline(always)]
+    pub fn recv_batch_timeout(&mut self, max: usize, timeout: Duration) -> Result<Batch<'_>, RecvError> {
+        self.recv_here(Instant::now().checked_add(timeout), || self.batch_here(max))
     }
 
     /// Appends the next message's payload to `to` and releases it. Blocks. Returns the payload's length, bytes.
@@ -273,18 +282,37 @@ impl Receiver {
     }
 
     #[inline(always)]
-    fn recv_until(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
+    fn try_here<T>(&self, take: impl Fn() -> Option<T>) -> Result<T, TryRecvError> {
+        self.yield_to_new_lanes();
+        if let Some(taken) = take() {
+            return Ok(taken);
+        }
+        let found = self.choose().and_then(|found| if found { Ok(true) } else { self.choose_among_all() });
+        if found.map_err(TryRecvError::Corrupt)?
+            && let Some(taken) = take()
+        {
+            return Ok(taken);
+        }
+        Err(match () {
+            () if self.gone.get() => TryRecvError::Detached,
+            () if self.is_finished() => TryRecvError::Closed,
+            () => TryRecvError::Empty,
+        })
+    }
+
+    #[inline(always)]
+    fn recv_here<T>(&self, deadline: Option<Instant>, take: impl Fn() -> Option<T>) -> Result<T, RecvError> {
         let mut looks = 0;
         self.yield_to_new_lanes();
         loop {
-            if let Some(message) = self.take_here() {
-                return Ok(message);
+            if let Some(taken) = take() {
+                return Ok(taken);
             }
             if looks == 0
                 && self.glance()
-                && let Some(message) = self.take_here()
+                && let Some(taken) = take()
             {
-                return Ok(message);
+                return Ok(taken);
             }
             self.look_elsewhere(&mut looks, deadline)?;
         }
@@ -307,7 +335,7 @@ impl Receiver {
         }
     }
 
-    /// The next message of the lane whose turn it is, unless its turn is over. The one place where messages are taken.
+    /// The next message of the lane whose turn it is, unless its turn is over. What is taken is taken here, or by a batch.
     #[inline(always)]
     fn take_here(&self) -> Option<Message<'_>> {
         let turn = self.turn.get();
@@ -316,11 +344,29 @@ impl Receiver {
             && let Some(record) = lane.message()
         {
             let payload = lane.payload(&record);
-            lane.take(&record);
+            lane.take(record.position, record.next);
             self.turn.set(turn.saturating_sub(record.next - record.position));
             return Some(Message::new(lane, record, payload));
         }
         None
+    }
+
+    /// A batch of the lane whose turn it is, if it has a message, unless its turn is over.
+    #[inline(always)]
+    fn batch_here(&self, max: usize) -> Option<Batch<'_>> {
+        let turn = self.turn.get();
+        let lane = self.lanes[self.current.get()].get().filter(|_| turn > 0)?;
+        lane.message()?;
+        lane.look_ahead();
+        Some(Batch::new(self, lane, max, turn))
+    }
+
+    /// Takes and releases everything from `from` to `to`, so many messages of the lane whose turn it is.
+    #[inline(always)]
+    pub(super) fn take_run(&self, lane: &Reader, from: u64, to: u64, messages: u64) {
+        lane.take(from, to);
+        self.turn.set(self.turn.get().saturating_sub(to - from));
+        lane.release(from, to, messages);
     }
 
     /// Gives another lane its turn, or waits until one has something, or says to ask again.
@@ -412,7 +458,9 @@ impl Receiver {
         let Some((found, bytes)) = found else { return Ok(false) };
         self.current.set(found.inspect_err(|_| self.end_turn())?);
         self.turn.set(bytes);
-        self.turn_from.set(self.lanes[self.current.get()].get().map_or(u64::MAX, Reader::distance));
+        let lane = self.lanes[self.current.get()].get();
+        self.turn_from.set(lane.map_or(u64::MAX, Reader::distance));
+        lane.inspect(|lane| lane.look_ahead());
         Ok(true)
     }
 

@@ -267,25 +267,31 @@ impl Sender {
 
     /// Sends several messages in order, waking the receiver once. Blocks while there is no room.
     ///
-    /// Each is committed on its own: after an error, or when this process dies on the way, the first ones are sent. Who
-    /// drops what finds no room goes on after each; the answer is how many were sent.
+    /// They are committed in runs, of about 8 KiB or as far as there is room: the messages of a run are there all at once, or not
+    /// at all if this process dies before. After an error the first ones are sent. Who drops what finds no room goes on
+    /// after each; the answer is how many were sent. A message of a run waits for the last one, so what takes long to
+    /// make is better sent by itself.
     pub fn send_batch<P: AsRef<[u8]>>(&mut self, payloads: impl IntoIterator<Item = P>) -> Result<usize, BatchError> {
+        let mut payloads = payloads.into_iter();
         let mut sent = 0;
-        for payload in payloads {
-            let payload = payload.as_ref();
-            let committed = match self.lane.claim_known(payload.len()) {
-                Some(claim) => Ok(self.commit(claim, payload)),
-                // What is full makes room only if the receiver is awake; `send` sees to that.
-                None => self.send(payload),
-            };
-            if committed == Err(SendError::Dropped) {
-                continue;
+        loop {
+            let mut run = self.lane.run();
+            let next = payloads.find(|payload| {
+                let pushed = run.push(payload.as_ref());
+                sent += usize::from(pushed);
+                !pushed
+            });
+            drop(run);
+            let Some(payload) = next else { break };
+            // What is full makes room only if the receiver is awake; `send` sees to that.
+            match self.send(payload.as_ref()) {
+                Ok(_) => sent += 1,
+                Err(SendError::Dropped) => {}
+                Err(error) => {
+                    self.lane.ring();
+                    return Err(BatchError { sent, error });
+                }
             }
-            if let Err(error) = committed {
-                self.lane.ring();
-                return Err(BatchError { sent, error });
-            }
-            sent += 1;
         }
         self.lane.ring();
         Ok(sent)

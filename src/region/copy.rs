@@ -31,7 +31,11 @@ pub(crate) unsafe fn copy_in(to: *mut u8, from: *const u8, len: usize) {
     let words = to.cast::<AtomicU64>();
     // SAFETY: the caller's contract; word `i` lies within `len` rounded up.
     unsafe {
-        for i in 0..len / 8 {
+        let pairs = if PAIRS { len / 16 } else { 0 };
+        for i in 0..pairs {
+            store_16(to.add(16 * i), from.add(16 * i));
+        }
+        for i in 2 * pairs..len / 8 {
             let word = from.add(8 * i).cast::<u64>().read_unaligned();
             // ORDERING(publish): relaxed, because the commit word's Release publishes the payload.
             (*words.add(i)).store(word, Ordering::Relaxed);
@@ -133,6 +137,35 @@ unsafe fn move_16(to: *mut u8, from: *const u8) {
         std::arch::asm!(
             "ldr {both:q}, [{from}]", "str {both:q}, [{to}]",
             from = in(reg) from, to = in(reg) to, both = out(vreg) _,
+            options(nostack, preserves_flags)
+        );
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    unreachable!("PAIRS is false");
+}
+
+/// Two loads and one store: what the caller has just written in words could not be served to one load of both, and half as
+/// many stores wait for their cache line.
+///
+/// # Safety
+/// `from` is valid for reading and `to` for writing 16 bytes.
+#[inline(always)]
+unsafe fn store_16(to: *mut u8, from: *const u8) {
+    // SAFETY: the caller's contract.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!(
+            "movq {both}, [{from}]", "movhps {both}, [{from} + 8]", "movups [{to}], {both}",
+            from = in(reg) from, to = in(reg) to, both = out(xmm_reg) _,
+            options(nostack, preserves_flags)
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!(
+            "ldp {low}, {high}, [{from}]", "stp {low}, {high}, [{to}]",
+            from = in(reg) from, to = in(reg) to, low = out(reg) _, high = out(reg) _,
             options(nostack, preserves_flags)
         );
     }

@@ -276,10 +276,11 @@ impl Window {
         unsafe { self.base.get().add((position & self.mask.get()) as usize) }
     }
 
-    /// The payload that starts at `position`, wherever the window turns afterwards.
+    /// The payload behind the word at `position`, wherever the window turns afterwards.
     #[inline(always)]
     pub(crate) fn payload(&self, position: u64) -> Payload {
-        Payload(self.at(position))
+        // SAFETY: I8: behind the last word of the window is its end, where an empty payload may lie.
+        Payload(unsafe { self.at(position).add(8) })
     }
 
     /// Asks for the cache line at `position` to become ours alone. A hint; touches nothing.
@@ -295,6 +296,23 @@ impl Window {
         #[cfg(all(target_arch = "aarch64", not(miri)))]
         unsafe {
             std::arch::asm!("prfm pstl1keep, [{0}]", in(reg) self.at(position), options(nostack, preserves_flags));
+        }
+        #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+        let _ = position;
+    }
+
+    /// Asks for the cache line at `position`, for reading. A hint; touches nothing.
+    #[inline(always)]
+    pub(crate) fn prefetch_for_read(&self, position: u64) {
+        // SAFETY: a prefetch neither faults nor changes anything.
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        unsafe {
+            std::arch::asm!("prefetcht0 [{0}]", in(reg) self.at(position), options(nostack, preserves_flags, readonly));
+        }
+        // SAFETY: as above.
+        #[cfg(all(target_arch = "aarch64", not(miri)))]
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) self.at(position), options(nostack, preserves_flags, readonly));
         }
         #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
         let _ = position;

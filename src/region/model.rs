@@ -243,12 +243,15 @@ impl Window {
         cells[self.index(position)].with_mut(|cell| cell.cast())
     }
 
-    pub(crate) fn payload(&self, position: u64) -> Payload {
+    pub(crate) fn payload(&self, word: u64) -> Payload {
+        let position = word + 8;
         let offset = self.offset.get() + (position & (self.window.get() - 8));
         Payload { region: Arc::clone(&self.region), offset, room: self.until_end(position) }
     }
 
     pub(crate) fn prefetch_for_write(&self, _position: u64) {}
+
+    pub(crate) fn prefetch_for_read(&self, _position: u64) {}
 
     /// # Safety
     /// They are the caller's to write, and the window does not end before them.

@@ -2,8 +2,8 @@
 
 use super::is_position;
 use crate::error::{Broken, Fault};
-use crate::layout::{CommitWord, Kind, Lap, Place};
-use crate::record::{self, Record, Rules, Walk};
+use crate::layout::{CommitWord, Kind, LINE, Lap, Place};
+use crate::record::{self, Likely, Record, Rules, Walk};
 use crate::region::{Own, Payload, Window};
 use crate::segments::Table;
 use crate::sync::{AtomicU64, Ordering};
@@ -23,6 +23,11 @@ pub(crate) struct Reader {
     at: Cell<u64>,
     /// Its lap, or the one before when nobody has looked yet, or none when nothing may be read there.
     lap: Cell<Lap>,
+    /// Where the page ends that was touched last, or the lap if that is sooner: what ends before is all there.
+    near_end: Cell<u64>,
+    likely: Likely,
+    /// How far the writer had come when it was last asked, as far as that can be believed.
+    seen_to: Cell<u64>,
     /// Everything below is released.
     released: Cell<u64>,
     read_pos: Own<AtomicU64>,
@@ -45,6 +50,12 @@ pub(crate) struct Reader {
     /// Whether any of the last four is in force; then taking has more to do, and releasing takes the long way.
     unusual: Cell<bool>,
 }
+
+/// How far ahead lines are asked for, bytes.
+const FAR_AHEAD: u64 = 16 * LINE;
+
+/// The smallest page there is.
+const PAGE: u64 = 4096;
 
 /// A record that was released before an earlier one.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +83,9 @@ impl Reader {
             place: Cell::new(table.ring()),
             looked: Cell::new(table.ring()),
             lap: Cell::new(Lap::NONE),
+            near_end: Cell::new(0),
+            likely: Likely::new(),
+            seen_to: Cell::new(at),
             window,
             table,
             max_len,
@@ -98,19 +112,20 @@ impl Reader {
     /// Where a message's payload lies.
     #[inline(always)]
     pub(crate) fn payload(&self, record: &Record) -> Payload {
-        self.window.payload(record.position + 8)
+        self.window.payload(record.position)
     }
 
     /// As [`payload`](Self::payload), of the record that [`look_from`](Self::look_from) has just found: in the place in
     /// which it was judged.
     pub(crate) fn payload_looked_at(&self, record: &Record) -> Payload {
-        self.window.another(&self.looked.get()).payload(record.position + 8)
+        self.window.another(&self.looked.get()).payload(record.position)
     }
 
-    /// Touches the last word of a record that was just looked at.
-    pub(crate) fn touch_end(&self, position: u64, next: u64) {
+    /// Touches the last word of a record that was just looked at: `here`, where the next record is looked for, or
+    /// by [`look_from`](Self::look_from).
+    pub(crate) fn touch_end(&self, next: u64, here: bool) {
         let last = next - 8;
-        if position == self.at.get() {
+        if here {
             // ORDERING(publish): relaxed; the word is touched, not believed.
             self.window.word(last).load(Ordering::Relaxed);
         } else {
@@ -134,11 +149,64 @@ impl Reader {
         self.next() - self.skipped.get()
     }
 
-    /// The next record, if it is a message. Leaves everything else to [`look_from`](Self::look_from), also the first
-    /// message of a lap that nobody has looked at: its word's check is another, and nothing is found.
+    /// Where the next record is looked for.
     #[inline(always)]
-    pub(crate) fn message(&self) -> Option<Record> {
-        record::message_at(&self.window, self.at.get(), &self.lap.get(), self.max_len).ok()
+    pub(crate) fn at(&self) -> u64 {
+        self.at.get()
+    }
+
+    /// The record at `position`, which is where the next one is looked for or behind messages that follow it, if it is a
+    /// message. Leaves everything else to [`look_from`](Self::look_from), also the first
+    /// message of a lap that nobody has looked at: its word's check is another, and nothing is found. `is_sound` is asked when
+    /// another page was touched.
+    #[inline(always)]
+    pub(crate) fn message_at(&self, position: u64, is_sound: impl FnOnce() -> bool) -> Option<Record> {
+        let record = record::message_at(&self.window, position, &self.lap.get(), self.max_len, &self.likely)?;
+        if record.next > self.near_end.get() && !self.reach(record.next, is_sound) {
+            return None;
+        }
+        if record.next + FAR_AHEAD < self.seen_to.get() {
+            self.window.prefetch_for_read(record.next + FAR_AHEAD);
+        }
+        Some(record)
+    }
+
+    /// Asks for the lines of what is waiting up to `hint`, the writer's own word, which costs it a cache line: for a reader that
+    /// is behind. A processor has but a few messages in hand at a time, and waits for the lines of each. Lines that are
+    /// still being written must not be asked for: that takes them from the writer.
+    #[inline]
+    pub(crate) fn look_ahead(&self, hint: u64) {
+        let at = self.at.get();
+        if hint > at && hint - at <= self.table.most() {
+            self.seen_to.set(hint);
+            (at..hint.min(at + FAR_AHEAD)).step_by(LINE as usize).for_each(|line| self.window.prefetch_for_read(line));
+        }
+    }
+
+    /// Whether nobody has asked how far the writer is beyond the next record.
+    #[inline(always)]
+    pub(crate) fn is_short_sighted(&self) -> bool {
+        self.at.get() >= self.seen_to.get()
+    }
+
+    /// Whether what ends at `next` is all there, and the lap does not end before: its commit word was just read, and with
+    /// it the page that holds the start.
+    #[cold]
+    fn reach(&self, next: u64, is_sound: impl FnOnce() -> bool) -> bool {
+        if next > self.lap.get().end {
+            return false;
+        }
+        self.touch_end(next, true);
+        if is_sound() {
+            self.near_end.set(next.next_multiple_of(PAGE).min(self.lap.get().end));
+            return true;
+        }
+        false
+    }
+
+    /// How many messages may be taken in one go: where something is unusual, the next one need not be the one behind.
+    pub(crate) fn is_unusual(&self) -> bool {
+        self.unusual.get()
     }
 
     /// Whether there is anything at all at the next record's place: the smallest possible look.
@@ -200,12 +268,12 @@ impl Reader {
         self.table.most()
     }
 
-    /// Hands out a record that was looked at.
+    /// Hands out a record that was looked at, or a run of messages: everything from `position` to `next`.
     #[inline(always)]
-    pub(crate) fn take(&self, record: &Record) {
-        self.at.set(record.next);
+    pub(crate) fn take(&self, position: u64, next: u64) {
+        self.at.set(next);
         if self.unusual.get() {
-            self.took(record.position, record.next);
+            self.took(position, next);
         }
     }
 
@@ -241,11 +309,12 @@ impl Reader {
     fn set_lap(&self) {
         let stopped = self.stop.get().is_some_and(|broken| self.at.get() >= broken.position);
         self.lap.set(if stopped { Lap::NONE } else { self.place.get().lap(self.at.get()) });
+        self.near_end.set(0);
     }
 
     /// Moves on behind a record that is no message, and gives it back; a gap with the message that follows.
     pub(crate) fn pass(&self, record: &Record) {
-        self.take(record);
+        self.take(record.position, record.next);
         if record.kind == Kind::Jump {
             self.skipped.set(self.skipped.get() + (record.next - record.position - record.bytes()));
             self.turn();
@@ -291,24 +360,24 @@ impl Reader {
         self.settle();
     }
 
-    /// Gives a message back and tells the writer: the short way, for a message before which all are, while nothing is
+    /// Gives a run of messages back and tells the writer: the short way, for one before which all are, while nothing is
     /// unusual. False when that is not so and nothing was done.
     #[inline(always)]
-    pub(crate) fn release_next(&self, position: u64, next: u64) -> bool {
+    pub(crate) fn release_next(&self, position: u64, next: u64, messages: u64) -> bool {
         if position != self.released.get() || self.unusual.get() {
             return false;
         }
         self.released.set(next);
-        self.messages.set(self.messages.get().wrapping_add(1));
+        self.messages.set(self.messages.get().wrapping_add(messages));
         // ORDERING(reclaim): our loads of the payload before the writer's stores over it.
         self.read_pos.store(next, Ordering::Release);
         true
     }
 
-    /// Gives the message from `position` to `next` back, as soon as all before it are. True when the writer should be
+    /// Gives the messages from `position` to `next` back, as soon as all before them are. True when the writer should be
     /// told: not for every message of a batch.
-    pub(crate) fn release(&self, position: u64, next: u64) -> bool {
-        self.give_back(position, next, 1);
+    pub(crate) fn release(&self, position: u64, next: u64, messages: u64) -> bool {
+        self.give_back(position, next, messages);
         self.batch.get().is_none_or(|published| self.released.get() - published >= self.table.ring().window / 4)
     }
 

@@ -94,7 +94,7 @@ pub(super) fn receive(reader: &Reader) -> Option<(Record, Vec<u8>)> {
             unsafe {
                 reader.payload_looked_at(&record).copy_out(0, bytes.as_mut_ptr(), bytes.len());
             }
-            reader.take(&record);
+            reader.take(record.position, record.next);
             return Some((record, bytes));
         }
         reader.pass(&record);
@@ -104,7 +104,7 @@ pub(super) fn receive(reader: &Reader) -> Option<(Record, Vec<u8>)> {
 
 /// Gives a record back, as a lane does for a message.
 pub(super) fn release(reader: &Reader, record: &Record) {
-    reader.release(record.position, record.next);
+    reader.release(record.position, record.next, 1);
     reader.publish();
 }
 
@@ -431,10 +431,10 @@ fn nothing_is_read_from_where_a_rule_was_broken_even_if_the_word_is_put_right() 
     reader.stop(broken);
     lane.set(second, sound);
     assert_eq!(reader.look_from(0), Err(broken));
-    assert_eq!(reader.message(), None);
+    assert_eq!(reader.message_at(reader.at(), || true), None);
     // What was taken before is not concerned.
     reader.put_back(first.position);
-    assert_eq!(reader.message().map(|record| record.position), Some(first.position));
+    assert_eq!(reader.message_at(reader.at(), || true).map(|record| record.position), Some(first.position));
 }
 
 #[test]
@@ -484,4 +484,54 @@ fn permutations(n: usize) -> Vec<Vec<usize>> {
         })
     };
     permutations(n - 1).into_iter().flat_map(insert).collect()
+}
+
+#[test]
+fn a_run_is_there_all_at_once_or_not_at_all() {
+    let memory = Lane::starting_at(0);
+    let (mut writer, reader) = (memory.writer(), memory.reader());
+    let mut forgotten = writer.begin_run();
+    assert!(writer.push(&mut forgotten, &payload(8, 7)) && writer.push(&mut forgotten, &payload(24, 8)));
+    assert_eq!(receive(&reader), None);
+
+    let mut run = writer.begin_run();
+    for (number, len) in [0, 8, 24, 40].into_iter().enumerate() {
+        assert!(writer.push(&mut run, &payload(len, number)));
+        assert_eq!(receive(&reader), None, "a part of a run was there");
+    }
+    assert_eq!(writer.commit_run(run), 4);
+    for (number, len) in [0, 8, 24, 40].into_iter().enumerate() {
+        assert_eq!(receive(&reader).unwrap().1, payload(len, number));
+    }
+    assert_eq!(receive(&reader), None, "what was forgotten behind the run was found");
+    send(&mut writer, &payload(16, 9)).unwrap();
+    assert_eq!(receive(&reader).unwrap().1, payload(16, 9));
+}
+
+#[test]
+fn a_run_ends_where_the_known_room_does_and_is_a_run_at_every_offset() {
+    for offset in (0..CAPACITY).step_by(8) {
+        let memory = Lane::starting_at(offset);
+        let (mut writer, reader) = (memory.writer(), memory.reader());
+        let mut sent = 0;
+        for _ in 0..4 {
+            let mut run = writer.begin_run();
+            let mut pushed = 0;
+            while writer.push(&mut run, &payload(8, sent)) {
+                (sent, pushed) = (sent + 1, pushed + 1);
+            }
+            assert_eq!(writer.commit_run(run), pushed);
+            // The pad that a run cannot write.
+            if send(&mut writer, &payload(8, sent)).is_ok() {
+                sent += 1;
+            }
+        }
+        for number in 0..sent {
+            let (record, bytes) = receive(&reader).unwrap();
+            assert_eq!(bytes, payload(8, number), "offset {offset}");
+            release(&reader, &record);
+        }
+        assert_eq!(receive(&reader), None);
+        assert!(sent > 4, "{sent} messages at offset {offset}");
+    }
 }

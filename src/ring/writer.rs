@@ -36,8 +36,28 @@ pub(crate) struct Writer {
     accepted: Own<AtomicU64>,
 }
 
+/// Messages of which the first is committed last: until then nobody finds any of them, and the reader does not come for their
+/// lines while they are written. Forgetting it is harmless: nothing happened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    /// Where the next message goes.
+    next: u64,
+    /// The commit word of the first message, which is not stored yet.
+    first: CommitWord,
+    messages: u64,
+}
+
+/// How many bytes a run may have before it takes no more: what is in it waits for its last message.
+const LONGEST_RUN: u64 = 8 << 10;
+
 /// How far ahead of the next record words are cleared, bytes: two records of a line each, and the line on its way.
 const AHEAD: u64 = 3 * layout::LINE;
+
+/// How far ahead lines are asked for, bytes: as many as a processor has on their way at a time.
+const FAR_AHEAD: u64 = 16 * layout::LINE;
+
+/// The most lines that are asked for at once.
+const MOST_ASKED: u64 = 8;
 
 impl Writer {
     /// Takes over behind what is committed (I2), and says how many of those messages lie at `hint` or above it. The
@@ -225,20 +245,36 @@ impl Writer {
         }
     }
 
-    /// Clears the line behind what is clear, after a commit: so the next terminators are there before anybody waits for
-    /// their records, and no commit word has to wait behind a store to another line. Also takes the lines that the
-    /// reader still holds from the last lap, before they are needed. The figures are in docs/performance.md.
+    /// Prepares the lines of the next records, after one from `position` was committed and if it reached another line.
+    ///
+    /// Asks for as many lines as it took to become ours alone, far ahead: the reader still holds them from the last lap, and
+    /// stores go out in order, so each that has to wait for its line holds up all behind it. And behind short records clears
+    /// the next lines: so their terminators are there before anybody waits for them, and no commit word has to wait behind a
+    /// store to another line. The figures are in docs/performance.md.
     #[inline(always)]
-    fn clear_ahead(&mut self) {
-        if self.clear_to < self.write_pos + AHEAD && self.clear_to + layout::LINE <= self.limit {
-            // SAFETY: I5: all of it lies below the limit, which is not above the end of the lap.
-            #[expect(unsafe_code, reason = "a line is cleared at once")]
-            unsafe {
-                self.window.clear_line(self.clear_to);
-            }
-            self.clear_to += layout::LINE;
+    fn prepare_lines(&mut self, position: u64) {
+        let lines = self.write_pos / layout::LINE - position / layout::LINE;
+        if lines == 0 {
+            return;
         }
-        self.window.prefetch_for_write(self.clear_to + layout::LINE);
+        self.window.prefetch_for_write(self.write_pos + FAR_AHEAD);
+        if lines <= 2 {
+            if lines == 2 {
+                self.window.prefetch_for_write(self.write_pos + FAR_AHEAD - layout::LINE);
+            }
+            while self.clear_to < self.write_pos + AHEAD && self.clear_to + layout::LINE <= self.limit {
+                // SAFETY: I5: all of it lies below the limit, which is not above the end of the lap.
+                #[expect(unsafe_code, reason = "a line is cleared at once")]
+                unsafe {
+                    self.window.clear_line(self.clear_to);
+                }
+                self.clear_to += layout::LINE;
+            }
+        } else {
+            (1..lines.min(MOST_ASKED)).for_each(|line| {
+                self.window.prefetch_for_write(self.write_pos + FAR_AHEAD - line * layout::LINE);
+            });
+        }
     }
 
     /// Copies part of a claim's payload. `at` is a multiple of 8.
@@ -265,10 +301,56 @@ impl Writer {
 
     #[inline(always)]
     fn commit_word(&mut self, word: CommitWord, claim: Claim) {
-        // ORDERING(publish): payload and terminator before the commit word.
+        // ORDERING(publish): payload and terminator before the commit word; of a run, also the records behind it.
         self.window.word(claim.position).store(word.0, Ordering::Release);
         (self.write_pos, self.clear_to) = (claim.next, claim.clear_to);
-        self.clear_ahead();
+        self.prepare_lines(claim.position);
+    }
+
+    /// Begins a run of messages.
+    #[inline(always)]
+    pub(crate) fn begin_run(&mut self) -> Run {
+        // What the run fills behind its first record stays there when it is given up.
+        self.clear_to = self.write_pos + 8;
+        Run { next: self.write_pos, first: CommitWord(CommitWord::NOTHING), messages: 0 }
+    }
+
+    /// Puts a message behind the others of a run, if there is room that is known of and the run is not too long already.
+    /// Nothing else is claimed while there is a run.
+    #[inline(always)]
+    pub(crate) fn push(&self, run: &mut Run, payload: &[u8]) -> bool {
+        let (at, len) = (run.next, payload.len());
+        let next = layout::next_record(at, layout::record_len(len));
+        if next > self.limit || len > self.max_len as usize || at - self.write_pos >= LONGEST_RUN {
+            return false;
+        }
+        // SAFETY: I5: the record ends below the limit, which is not above the end of the lap.
+        #[expect(unsafe_code, reason = "as in `fill`")]
+        unsafe {
+            self.window.copy_in(at + 8, payload);
+        }
+        let word = self.lap.message(len as u32);
+        if run.messages == 0 {
+            run.first = word;
+        } else {
+            // ORDERING(publish): relaxed; the commit word of the first record comes after it.
+            self.window.word(at).store(word.0, Ordering::Relaxed);
+        }
+        if at / layout::LINE != next / layout::LINE {
+            self.window.prefetch_for_write(next + FAR_AHEAD);
+        }
+        (run.next, run.messages) = (next, run.messages + 1);
+        true
+    }
+
+    /// Makes the run records, all at once, and says how many.
+    #[inline(always)]
+    pub(crate) fn commit_run(&mut self, run: Run) -> u64 {
+        if run.messages > 0 {
+            let claim = self.terminated(run.next, 0);
+            self.commit_word(run.first, claim);
+        }
+        run.messages
     }
 
     /// Goes on in a segment whose bytes are reserved (I9). There is always a free word for the jump (I3).

@@ -35,10 +35,12 @@ pub(super) enum Act {
     Wait,
     Leave,
     TrimQueue,
+    /// Takes so many at most, and releases them together.
+    ReceiveBatch(usize),
 }
 
 /// The names of acts, for the tally of steps.
-pub(super) const NAMES: [&str; 20] = [
+pub(super) const NAMES: [&str; 21] = [
     "attach",
     "send",
     "try_send",
@@ -59,6 +61,7 @@ pub(super) const NAMES: [&str; 20] = [
     "wait",
     "leave",
     "trim_queue",
+    "receive_batch",
 ];
 
 impl Act {
@@ -84,6 +87,7 @@ impl Act {
             Act::Wait => 17,
             Act::Leave => 18,
             Act::TrimQueue => 19,
+            Act::ReceiveBatch(_) => 20,
         }
     }
 }
@@ -161,6 +165,7 @@ fn draw_receive(rng: &mut fastrand::Rng, mood: Mood) -> Act {
         2 => Act::Drain(rng.usize(1..12)),
         3 => Act::Wait,
         4 if rng.usize(0..3) == 0 => Act::FinishTurn,
+        5..8 => Act::ReceiveBatch(rng.usize(1..9)),
         _ => Act::Receive(rng.usize(1..8)),
     }
 }
@@ -283,6 +288,7 @@ impl<'a> Stage<'a> {
                 self.receiver = Some(receiver);
             }
             Act::Receive(count) => self.receive(count),
+            Act::ReceiveBatch(count) => self.receive_batch(count),
             Act::Hold(count) => self.hold(count),
             Act::PutBack => {
                 let Some(receiver) = &self.receiver else { return };
@@ -384,6 +390,19 @@ impl<'a> Stage<'a> {
         }
     }
 
+    fn receive_batch(&mut self, count: usize) {
+        let Some(receiver) = &mut self.receiver else { return };
+        match receiver.try_recv_batch(count) {
+            Ok(mut batch) => {
+                while let Some(message) = batch.next() {
+                    mark(self.page, &message);
+                }
+            }
+            Err(TryRecvError::Empty | TryRecvError::Closed) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     fn hold(&mut self, count: usize) {
         let Some(receiver) = &self.receiver else { return };
         let mut held: Vec<_> = receiver.try_iter().take(count).collect();
@@ -395,7 +414,7 @@ impl<'a> Stage<'a> {
 }
 
 /// Says that a message is about to be released.
-pub(super) fn mark(page: &Page, message: &laneway::Message<'_>) {
+pub(super) fn mark(page: &Page, message: &laneway::MessageRef<'_>) {
     // SAFETY: who sent it is stopped, dead, or of this library: nobody writes to a record that was not released.
     let head = unsafe { &message.as_slice()[..4] };
     let (sender, number) = payload::head(head);

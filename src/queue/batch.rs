@@ -1,0 +1,87 @@
+//! Several messages of one lane that are released together.
+
+use super::message::MessageRef;
+use super::receiver::Receiver;
+use crate::lane::Reader;
+use std::fmt;
+
+/// Messages of one sender that were there when they were asked for, one behind the other; made by
+/// [`Receiver::recv_batch`]. Dropping it releases those that were handed out, all at once: one store and one look at a waiting
+/// sender for all of them. The others stay where they are.
+///
+/// When the thread panics while it handles one, that one is delivered again, and so is what came after it.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let queue = laneway::Queue::create(dir.path().join("backend"))?;
+/// # queue.sender()?.send_batch(["one", "two", "three"])?;
+/// # let mut receiver = queue.receiver()?;
+/// let mut batch = receiver.recv_batch(64)?;
+/// while let Some(message) = batch.next() {
+///     println!("{}", String::from_utf8_lossy(&message.to_vec()));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "messages that are not asked for are not received"]
+pub struct Batch<'a> {
+    receiver: &'a Receiver,
+    lane: &'a Reader,
+    /// Where the first message is.
+    from: u64,
+    /// Where the one is that was handed out last.
+    last: u64,
+    /// Where the next one is looked for.
+    next: u64,
+    handed_out: u64,
+    /// How many more may be handed out.
+    left: usize,
+    /// Where the lane's turn is over.
+    end: u64,
+}
+
+impl<'a> Batch<'a> {
+    #[inline(always)]
+    pub(super) fn new(receiver: &'a Receiver, lane: &'a Reader, max: usize, turn: u64) -> Batch<'a> {
+        let (from, most) = lane.run();
+        let end = from.saturating_add(turn);
+        Batch { receiver, lane, from, last: from, next: from, handed_out: 0, left: max.clamp(1, most), end }
+    }
+
+    /// The next message, if there is one. (No `Iterator`: a message must not outlive its batch.)
+    #[inline(always)]
+    #[expect(clippy::should_implement_trait, reason = "it lends what it hands out")]
+    pub fn next(&mut self) -> Option<MessageRef<'_>> {
+        if self.left == 0 || self.next >= self.end {
+            return None;
+        }
+        let record = self.lane.message_at(self.next)?;
+        let payload = self.lane.payload(&record);
+        (self.last, self.next) = (record.position, record.next);
+        (self.handed_out, self.left) = (self.handed_out + 1, self.left - 1);
+        Some(MessageRef::new(self.lane, record, payload))
+    }
+
+    /// How many messages it has handed out.
+    pub fn handed_out(&self) -> u64 {
+        self.handed_out
+    }
+}
+
+impl Drop for Batch<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let (to, messages) = match std::thread::panicking() {
+            true => (self.last, self.handed_out.saturating_sub(1)),
+            false => (self.next, self.handed_out),
+        };
+        if messages > 0 {
+            self.receiver.take_run(self.lane, self.from, to, messages);
+        }
+    }
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("lane", &self.lane.number()).field("handed_out", &self.handed_out).finish()
+    }
+}
