@@ -3,9 +3,6 @@
 //! mapping of the files; the pieces of all arrangements take turns.
 //!
 //! `cargo bench --bench overflow`, or `-- --pieces 101` for more of everything.
-//!
-//! `cargo bench --bench overflow -- --instructions block` (or `grow`) only sends and receives, alone, for an instruction
-//! counter: `valgrind --tool=callgrind --toggle-collect='*exchange_counted*' <the program> --instructions block`.
 #![allow(missing_docs, reason = "a program")]
 
 use laneway::{OnFull, Options, Queue, Receiver, Sender, Wait};
@@ -26,10 +23,7 @@ fn main() {
         |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
     let root =
         tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" }).expect("a directory");
-    match after("--instructions") {
-        Some(how) => count(root.path(), how == "grow"),
-        None => measure(root.path(), after("--pieces").and_then(|pieces| pieces.parse().ok()).unwrap_or(31)),
-    }
+    measure(root.path(), after("--pieces").and_then(|pieces| pieces.parse().ok()).unwrap_or(31));
 }
 
 /// One way to stream.
@@ -136,23 +130,6 @@ fn measure(root: &Path, pieces: usize) {
     }
     streams.iter().for_each(|arrangement| arrangement.print(&streams[0]));
     bursts.iter().for_each(|arrangement| arrangement.print(&bursts[0]));
-}
-
-fn count(root: &Path, grows: bool) {
-    let queue = Queue::options().max_lanes(1).create(root.join("queue")).expect("a queue");
-    let (mut sender, receiver) = (queue.sender().expect("a lane"), queue.receiver().expect("a receiver"));
-    sender.set_on_full(if grows { OnFull::GrowThenBlock } else { OnFull::Block });
-    exchange_counted(&mut sender, &receiver);
-}
-
-#[inline(never)]
-fn exchange_counted(sender: &mut Sender, receiver: &Receiver) {
-    let mut copy = [0; 56];
-    for _ in 0..100_000 {
-        sender.send(black_box(&[7; 56])).expect("there is room");
-        receiver.recv().expect("it was sent").copy_to(&mut copy);
-        black_box(&copy);
-    }
 }
 
 fn pin(processor: usize) {

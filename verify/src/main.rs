@@ -9,6 +9,7 @@ mod check;
 mod faults;
 mod hostile;
 mod hosts;
+mod instructions;
 mod kill;
 mod loom;
 mod mail;
@@ -34,6 +35,7 @@ const CHECKS: &[&dyn Check] = &[
     &planted::Planted,
     &miri::Miri,
     &aarch64::Aarch64,
+    &instructions::Instructions,
     &hostile::Hostile,
     &kill::Kill { pairs_alone: false },
     &kill::Kill { pairs_alone: true },
@@ -61,7 +63,7 @@ fn names() -> Vec<&'static str> {
 }
 
 fn summary() -> String {
-    CHECKS.iter().map(|check| format!("  {:<10} {}\n", check.name(), check.about())).collect()
+    CHECKS.iter().map(|check| format!("  {:<12} {}\n", check.name(), check.about())).collect()
 }
 
 fn main() -> ExitCode {
