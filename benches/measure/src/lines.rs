@@ -3,7 +3,7 @@
 use crate::{Clock, Shared};
 use std::hint::spin_loop;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How far a line travels depends on where it happens to lie, so there are several pairs, used one after the other.
 const PAIRS: u64 = 64;
@@ -32,9 +32,14 @@ impl<'a> Lines<'a> {
 
     /// The usual probe: nanoseconds for a round trip.
     pub fn probe(&mut self) -> f64 {
+        self.time(PROBE_TRIPS).as_nanos() as f64 / PROBE_TRIPS as f64
+    }
+
+    /// How long so many trips take.
+    pub fn time(&mut self, trips: u64) -> Duration {
         let start = Instant::now();
-        self.trips(PROBE_TRIPS, |_| ());
-        start.elapsed().as_nanos() as f64 / PROBE_TRIPS as f64
+        self.trips(trips, |_| ());
+        start.elapsed()
     }
 
     /// So many trips, each timed: `record` gets its nanoseconds on the leading side, and 0 on the other.
@@ -81,11 +86,11 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut lines = Lines::new(&memory, false);
-                lines.trips(100, |_| ());
+                lines.time(100);
                 lines.timed_trips(100, &Clock::new(), |_| ());
             });
             let mut lines = Lines::new(&memory, true);
-            lines.trips(100, |_| ());
+            assert!(!lines.time(100).is_zero());
             lines.timed_trips(100, &Clock::new(), |ns| times.record(ns));
         });
         assert_eq!(times.count(), 100);
