@@ -138,20 +138,21 @@ impl Ringer {
         // ORDERING(dekker): what was committed or released before the load of the count.
         self.fences.light();
         let count = self.sleeps.load();
-        let asleep = is_asleep(count) && count != self.rung.get();
-        if asleep {
-            self.ring(count);
-        }
-        asleep
+        is_asleep(count) && self.ring_once(count)
     }
 
+    /// Rings, unless we have rung for this sleep.
     #[cold]
-    fn ring(&self, count: u32) {
+    fn ring_once(&self, count: u32) -> bool {
+        if count == self.rung.get() {
+            return false;
+        }
         // ORDERING(sleep): pairs with the Release of the odd count: the sleeper took its `seq` before our add.
         fence(Ordering::Acquire);
         self.rung.set(count);
         self.change_seq();
         self.wake();
+        true
     }
 
     /// Rings whatever the count says: after taking over from somebody who may have died before ringing.

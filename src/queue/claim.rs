@@ -17,11 +17,13 @@ pub struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
+    #[inline]
     pub(super) fn new(sender: &'a mut Sender, claim: ring::Claim) -> Claim<'a> {
         Claim { sender, claim, written: 0, partial: [0; 8] }
     }
 
     /// The claimed length, bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.claim.len as usize
     }
@@ -66,6 +68,7 @@ impl<'a> Claim<'a> {
     ///
     /// # Errors
     /// [`WrongLength`] when less was written than claimed; then nothing is sent.
+    #[inline]
     pub fn commit(self) -> Result<Sent, WrongLength> {
         if self.written != self.len() {
             return Err(WrongLength { len: self.written, expected: self.len() });
@@ -82,6 +85,7 @@ impl<'a> Claim<'a> {
     ///
     /// Writing up to [`len`](Self::len) bytes there, before the claim is gone, is sound as long as no other process
     /// writes this lane; then say so by [`assume_written`](Self::assume_written).
+    #[inline]
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.sender.payload(&self.claim)
     }
@@ -91,6 +95,7 @@ impl<'a> Claim<'a> {
     /// # Safety
     /// All [`len`](Self::len) bytes were written since the claim was made: otherwise whatever lay there is sent.
     #[expect(unsafe_code, reason = "the caller vouches for bytes that we did not see")]
+    #[inline]
     pub unsafe fn assume_written(&mut self) {
         self.written = self.len();
     }

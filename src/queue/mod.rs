@@ -20,6 +20,7 @@ mod receiver;
 mod schedule;
 mod sender;
 mod sender_options;
+mod take;
 
 pub use batch::Batch;
 pub use claim::Claim;

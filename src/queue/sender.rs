@@ -237,9 +237,14 @@ impl Sender {
     /// Sends a message if there is room, or the lane may grow. Never waits for the receiver.
     #[inline]
     pub fn try_send(&mut self, payload: &[u8]) -> Result<Sent, TrySendError> {
-        let ticket = self.try_send_quietly(payload)?;
-        self.lane.ring();
-        Ok(ticket)
+        match self.lane.claim_known(payload.len()) {
+            Some(claim) => {
+                let sent = self.commit(claim, payload);
+                self.lane.ring();
+                Ok(sent)
+            }
+            None => self.try_send_slowly(payload).inspect(|_| self.lane.ring()),
+        }
     }
 
     /// As [`try_send`](Self::try_send), without waking the receiver: it finds the message when it looks, at the latest
@@ -300,14 +305,22 @@ impl Sender {
     /// Room for a message of `len` bytes that is then written in pieces. Without room as [`send`](Self::send).
     ///
     /// Nothing is sent before [`Claim::commit`]; a claim that is dropped never happened.
+    #[inline]
     pub fn claim(&mut self, len: usize) -> Result<Claim<'_>, SendError> {
-        let claim = self.claim_slowly(len, Patience::Until(None))?;
+        let claim = match self.lane.claim_known(len) {
+            Some(claim) => claim,
+            None => self.claim_slowly(len, Patience::Until(None))?,
+        };
         Ok(Claim::new(self, claim))
     }
 
     /// As [`claim`](Self::claim), but as [`try_send`](Self::try_send) when there is no room.
+    #[inline]
     pub fn try_claim(&mut self, len: usize) -> Result<Claim<'_>, TrySendError> {
-        let claim = self.claim_slowly(len, Patience::None).map_err(at_once)?;
+        let claim = match self.lane.claim_known(len) {
+            Some(claim) => claim,
+            None => self.claim_slowly(len, Patience::None).map_err(at_once)?,
+        };
         Ok(Claim::new(self, claim))
     }
 
