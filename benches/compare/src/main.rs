@@ -37,12 +37,24 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let wanted = |names: &[String], name: &str| names.is_empty() || names.iter().any(|part| name.contains(part.as_str()));
+    let wanted =
+        |names: &[String], name: &str| names.is_empty() || names.iter().any(|part| name.contains(part.as_str()));
     let mut entries = peers::entries();
     entries.retain(|entry| wanted(&options.rows, &entry.row) && wanted(&options.only, entry.peer));
     let outcomes = run(&entries, options.pieces)?;
     for (entry, outcomes) in entries.iter().zip(&outcomes) {
-        println!("{:24} {:20} {:?}", entry.row, entry.peer, outcomes.iter().map(|o| match o { Outcome::Done(p) => format!("{:?} {:?}", p.figures, p.probes), Outcome::Failed(w) => w.clone() }).collect::<Vec<_>>());
+        println!(
+            "{:24} {:20} {:?}",
+            entry.row,
+            entry.peer,
+            outcomes
+                .iter()
+                .map(|o| match o {
+                    Outcome::Done(p) => format!("{:?} {:?}", p.figures, p.probes),
+                    Outcome::Failed(w) => w.clone(),
+                })
+                .collect::<Vec<_>>()
+        );
     }
     Ok(())
 }

@@ -118,6 +118,8 @@ pub(crate) trait Peer<const W: usize> {
     const KIND: Kind;
     /// How it sends and receives several messages at once.
     const BATCH: &'static str = "one by one";
+    /// About how long a short message takes, for the length of a piece and for nothing else.
+    const ABOUT_NS: usize = if matches!(Self::KIND, Kind::Kernel) { 1_000 } else { 30 };
     /// What both sides inherit.
     type Made: Send;
     /// See [`Tx`].

@@ -1,18 +1,37 @@
 //! The peers, a file each. What each can do it says itself, and what it cannot do too.
 
-pub(crate) mod crossbeam;
-pub(crate) mod kernel;
-pub(crate) mod laneway;
-pub(crate) mod limits;
-pub(crate) mod rtrb;
-pub(crate) mod shaq;
+mod crossbeam;
+mod disruptor;
+mod iceoryx2;
+mod ipc_channel;
+mod ipmpsc;
+mod kanal;
+mod kernel;
+mod laneway;
+mod limits;
+mod rtrb;
+mod shaq;
+mod shmem_ipc;
 
 use crate::peer::{ManySenders, Peer};
 use crate::rows::{Entry, batch, fan_in, round_trip, stream};
 
 /// Everything that every peer does or cannot do.
 pub(crate) fn entries() -> Vec<Entry> {
-    let all = [limits::entries, laneway::entries, rtrb::entries, crossbeam::entries, shaq::entries, kernel::entries];
+    let all = [
+        limits::entries,
+        laneway::entries,
+        rtrb::entries,
+        crossbeam::entries,
+        disruptor::entries,
+        kanal::entries,
+        shaq::entries,
+        shmem_ipc::entries,
+        iceoryx2::entries,
+        ipmpsc::entries,
+        ipc_channel::entries,
+        kernel::entries,
+    ];
     all.into_iter().flat_map(|entries| entries()).collect()
 }
 
@@ -22,10 +41,7 @@ pub(crate) trait AllSizes:
 {
 }
 
-impl<P> AllSizes for P where
-    P: Peer<1> + Peer<6> + Peer<8> + Peer<64> + Peer<128> + Peer<512> + Peer<2048> + Peer<8192>
-{
-}
+impl<P> AllSizes for P where P: Peer<1> + Peer<6> + Peer<8> + Peer<64> + Peer<128> + Peer<512> + Peer<2048> + Peer<8192> {}
 
 /// What a peer of one sender and one receiver does.
 fn one_to_one<P: AllSizes>() -> Vec<Entry> {

@@ -56,8 +56,7 @@ impl Due {
 }
 
 fn piece<P: ManySenders<WORDS>, const SENDERS: usize>(stage: &Stage) -> Result<Piece> {
-    let ns = if P::KIND == Kind::Kernel { 1_000 } else { 60 };
-    let each = (20_000_000 / ns / SENDERS as u64).next_multiple_of(TURN);
+    let each = (20_000_000 / (2 * P::ABOUT_NS as u64) / SENDERS as u64).next_multiple_of(TURN);
     let warm = TURN;
     stage.many::<WORDS, P, _>(
         SENDERS,
@@ -144,7 +143,8 @@ fn paced_piece<P: ManySenders<WORDS>>(stage: &Stage) -> Result<Piece> {
             side.meet();
             around(side, number, || {
                 // Spread over the interval: who sends at the same time waits for the other, whatever the queue.
-                let start = Clock::monotonic_ns() + INTERVAL_NS * (PACED_SENDERS + number) as u64 / PACED_SENDERS as u64;
+                let start =
+                    Clock::monotonic_ns() + INTERVAL_NS * (PACED_SENDERS + number) as u64 / PACED_SENDERS as u64;
                 let mut pace = Pace::new(start, INTERVAL_NS, Rest::Sleep);
                 for sent in 0..PACED_MESSAGES {
                     let since = pace.wait();

@@ -73,7 +73,13 @@ fn echo<const W: usize>(trips: u64, tx: &mut impl Tx<W>, rx: &mut impl Rx<W>) {
 
 /// The limit: two cache lines and nothing else, between processes.
 pub(crate) fn limit<const W: usize>() -> Entry {
-    Entry { row: row::<W>(), peer: "two cache lines", kind: Kind::Limit, how: "a number, whatever the size", run: Run::Piece(raw) }
+    Entry {
+        row: row::<W>(),
+        peer: "two cache lines",
+        kind: Kind::Limit,
+        how: "a number, whatever the size",
+        run: Run::Piece(raw),
+    }
 }
 
 fn raw(stage: &Stage) -> Result<Piece> {

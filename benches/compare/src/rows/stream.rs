@@ -19,12 +19,9 @@ pub(crate) fn entry<const W: usize, P: Peer<W>>() -> Entry {
     Entry { row: row::<W>(), peer: P::NAME, kind: P::KIND, how: "", run: Run::Piece(piece::<W, P>) }
 }
 
-/// How many messages a piece has: who needs a system call for each sends fewer.
-pub(crate) fn count<const W: usize, P: Peer<W>>(ms: usize) -> u64 {
-    match P::KIND {
-        crate::peer::Kind::Kernel => messages::<W>(1_000, ms),
-        _ => messages::<W>(30, ms),
-    }
+/// How many messages a piece of about so many milliseconds has.
+pub(super) fn count<const W: usize, P: Peer<W>>(ms: usize) -> u64 {
+    messages::<W>(P::ABOUT_NS, ms)
 }
 
 pub(super) fn piece<const W: usize, P: Peer<W>>(stage: &Stage) -> Result<Piece> {
