@@ -3,17 +3,21 @@
 //! `cargo run --release` here; at real-time priority (`chrt -f 40`) where the machine has other work. Each piece runs in a
 //! process of its own, the pieces of all peers take turns, and every piece stands between probes of the raw cache-line round trip.
 
+mod bars;
 mod outcome;
 mod peer;
 mod peers;
 mod piece;
+mod plots;
+mod results;
 mod rows;
 mod stage;
+mod table;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use laneway_measure::Clock;
+use laneway_measure::{Clock, Machine};
 use outcome::Outcome;
 use rows::{Entry, Run};
 use std::path::{Path, PathBuf};
@@ -41,21 +45,23 @@ fn main() -> Result<()> {
         |names: &[String], name: &str| names.is_empty() || names.iter().any(|part| name.contains(part.as_str()));
     let mut entries = peers::entries();
     entries.retain(|entry| wanted(&options.rows, &entry.row) && wanted(&options.only, entry.peer));
+    ensure!(!entries.is_empty(), "no row and no peer has such a name");
+    let out = &options.out;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make the directory {}", out.display()))?;
     let outcomes = run(&entries, options.pieces)?;
-    for (entry, outcomes) in entries.iter().zip(&outcomes) {
-        println!(
-            "{:24} {:20} {:?}",
-            entry.row,
-            entry.peer,
-            outcomes
-                .iter()
-                .map(|o| match o {
-                    Outcome::Done(p) => format!("{:?} {:?}", p.figures, p.probes),
-                    Outcome::Failed(w) => w.clone(),
-                })
-                .collect::<Vec<_>>()
-        );
+    let rows = results::rows(&entries, &outcomes);
+    let (verdicts, machine) = (bars::verdicts(&rows), Machine::this());
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let page = table::page(&rows, &verdicts, &machine, &command, options.pieces);
+    let report = serde_json::json!({ "machine": machine, "command": command, "bars": verdicts, "rows": rows });
+    for (name, text) in [("compare.md", page), ("compare.json", report.to_string())] {
+        let path = out.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    plots::draw(&rows, out)?;
+    let mut summary = String::new();
+    table::bars(&mut summary, &verdicts);
+    println!("{summary}\nThe tables, the plots and the figures are in {}.", out.display());
     Ok(())
 }
 

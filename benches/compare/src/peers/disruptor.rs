@@ -9,6 +9,7 @@ use disruptor::{
     BusySpin, EventPoller, MultiProducer, MultiProducerBarrier, Producer, SingleConsumerBarrier, SingleProducer,
     SingleProducerBarrier, build_multi_producer, build_single_producer,
 };
+use std::collections::VecDeque;
 use std::hint::spin_loop;
 use std::mem::MaybeUninit;
 
@@ -22,7 +23,7 @@ pub(crate) fn entries() -> Vec<Entry> {
     entries.push(in_place::entry::<128, Single>("publish; poller"));
     entries.push(in_place::entry::<8192, Single>("publish; poller"));
     entries.push(wake::cannot(NAME, Kind::Ring, "its strategies spin, or sleep for a fixed time: nobody is woken"));
-    entries.extend(many_to_one::<Multi, Multi>("its multi producer", "spins: nobody is woken"));
+    entries.extend(many_to_one::<Multi, Multi>("its multi producer, polled 64 at a time", "spins: nobody is woken"));
     entries
 }
 
@@ -50,43 +51,55 @@ impl<const W: usize, P: Producer<[u64; W]>> TxInPlace<W> for End<P> {
     }
 }
 
-/// The two kinds of barrier that a poller can have.
-macro_rules! poller {
-    ($barrier:ty) => {
-        impl<const W: usize> Rx<W> for End<EventPoller<[u64; W], $barrier>> {
-            #[inline(always)]
-            fn recv(&mut self, to: &mut [u64; W]) {
-                self.recv_with(|message| *to = *message);
+impl<const W: usize> RxInPlace<W> for End<EventPoller<[u64; W], SingleProducerBarrier>> {
+    #[inline(always)]
+    fn recv_with<T>(&mut self, read: impl FnOnce(&[u64; W]) -> T) -> T {
+        loop {
+            if let Ok(mut events) = self.0.take(1) {
+                return read((&mut events).next().expect("one is available"));
             }
-
-            #[inline(always)]
-            fn recv_batch(&mut self, to: &mut [[u64; W]]) -> usize {
-                loop {
-                    if let Ok(mut events) = self.0.take(to.len() as u64) {
-                        return to.iter_mut().zip(&mut events).map(|(to, event)| *to = *event).count();
-                    }
-                    spin_loop();
-                }
-            }
+            spin_loop();
         }
-
-        impl<const W: usize> RxInPlace<W> for End<EventPoller<[u64; W], $barrier>> {
-            #[inline(always)]
-            fn recv_with<T>(&mut self, read: impl FnOnce(&[u64; W]) -> T) -> T {
-                loop {
-                    if let Ok(mut events) = self.0.take(1) {
-                        let event = (&mut events).next().expect("one is available");
-                        return read(event);
-                    }
-                    spin_loop();
-                }
-            }
-        }
-    };
+    }
 }
 
-poller!(SingleProducerBarrier);
-poller!(MultiProducerBarrier);
+impl<const W: usize> Rx<W> for End<EventPoller<[u64; W], SingleProducerBarrier>> {
+    #[inline(always)]
+    fn recv(&mut self, to: &mut [u64; W]) {
+        self.recv_with(|message| *to = *message);
+    }
+
+    #[inline(always)]
+    fn recv_batch(&mut self, to: &mut [[u64; W]]) -> usize {
+        loop {
+            if let Ok(mut events) = self.0.take(to.len() as u64) {
+                return to.iter_mut().zip(&mut events).map(|(to, event)| *to = *event).count();
+            }
+            spin_loop();
+        }
+    }
+}
+
+/// With several producers a look at what is there goes over all of it, so several messages are taken at a time.
+struct MultiRx<const W: usize> {
+    poller: EventPoller<[u64; W], MultiProducerBarrier>,
+    taken: VecDeque<[u64; W]>,
+}
+
+impl<const W: usize> Rx<W> for MultiRx<W> {
+    #[inline(always)]
+    fn recv(&mut self, to: &mut [u64; W]) {
+        loop {
+            if let Some(message) = self.taken.pop_front() {
+                return *to = message;
+            }
+            match self.poller.take(64) {
+                Ok(mut events) => self.taken.extend(&mut events),
+                Err(_) => spin_loop(),
+            }
+        }
+    }
+}
 
 impl<const W: usize> Peer<W> for Single {
     const NAME: &'static str = NAME;
@@ -115,11 +128,11 @@ impl<const W: usize> Peer<W> for Multi {
     const KIND: Kind = Kind::Ring;
     type Made = Ends<MultiProducer<[u64; W], SingleConsumerBarrier>, Self::Rx>;
     type Tx = End<MultiProducer<[u64; W], SingleConsumerBarrier>>;
-    type Rx = End<EventPoller<[u64; W], MultiProducerBarrier>>;
+    type Rx = MultiRx<W>;
 
     fn make(_: &Place) -> Result<Self::Made> {
         let (poller, builder) = build_multi_producer(slots::<W>(), || [0u64; W], BusySpin).new_event_poller();
-        Ok((Some(builder.build()), Some(End(poller))))
+        Ok((Some(builder.build()), Some(MultiRx { poller, taken: VecDeque::with_capacity(64) })))
     }
 
     fn tx(made: &mut Self::Made) -> Result<Self::Tx> {

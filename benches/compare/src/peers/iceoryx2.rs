@@ -53,7 +53,9 @@ impl<const W: usize> IceTx<W> {
 impl<const W: usize> Tx<W> for IceTx<W> {
     #[inline(always)]
     fn send(&mut self, message: &[u64; W]) {
-        self.publish(|payload| drop(payload.write(*message)));
+        self.publish(|payload| {
+            payload.write(*message);
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{many_to_one, one_to_one};
 use crate::peer::{Kind, ManySenders, Peer, Place, Rx, RxInPlace, Tx, TxInPlace, ring_bytes};
-use crate::rows::{Entry, fan_in, in_place, wake};
+use crate::rows::{Entry, fan_in, in_place, round_trip, wake};
 use anyhow::Result;
 use laneway::{OnFull, Queue, Receiver, Sender, Wait};
 use std::mem::MaybeUninit;
@@ -20,6 +20,8 @@ pub(crate) fn entries() -> Vec<Entry> {
     let mut entries = one_to_one::<Laneway<SPIN>>();
     entries.push(in_place::entry::<128, Laneway<SPIN>>("claim, commit; as_slice"));
     entries.push(in_place::entry::<8192, Laneway<SPIN>>("claim, commit; as_slice"));
+    entries.push(round_trip::entry::<1, Laneway<PARK>>().how("Wait::Park"));
+    entries.push(round_trip::entry::<6, Laneway<PARK>>().how("Wait::Park"));
     entries.push(wake::entry::<Laneway<PARK>>("Wait::Park"));
     entries.push(wake::entry::<Laneway<ADAPTIVE>>("Wait::Adaptive, the default"));
     entries.extend(many_to_one::<Laneway<SPIN>, Laneway<ADAPTIVE>>("", "Wait::Adaptive, the default"));

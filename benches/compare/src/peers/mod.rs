@@ -1,5 +1,6 @@
 //! The peers, a file each. What each can do it says itself, and what it cannot do too.
 
+mod absent;
 mod crossbeam;
 mod disruptor;
 mod iceoryx2;
@@ -12,9 +13,14 @@ mod limits;
 mod rtrb;
 mod shaq;
 mod shmem_ipc;
+#[cfg(feature = "tachyon")]
+mod tachyon;
 
 use crate::peer::{ManySenders, Peer};
 use crate::rows::{Entry, batch, fan_in, round_trip, stream};
+
+/// Its name, also where it is not built.
+const TACHYON: &str = "tachyon-ipc";
 
 /// Everything that every peer does or cannot do.
 pub(crate) fn entries() -> Vec<Entry> {
@@ -26,11 +32,14 @@ pub(crate) fn entries() -> Vec<Entry> {
         disruptor::entries,
         kanal::entries,
         shaq::entries,
+        #[cfg(feature = "tachyon")]
+        tachyon::entries,
         shmem_ipc::entries,
         iceoryx2::entries,
         ipmpsc::entries,
         ipc_channel::entries,
         kernel::entries,
+        absent::entries,
     ];
     all.into_iter().flat_map(|entries| entries()).collect()
 }
