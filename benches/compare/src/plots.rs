@@ -126,15 +126,18 @@ where
     let points = || series.iter().flat_map(|series| &series.points);
     let range = |of: fn(&(f64, f64)) -> f64| {
         let (low, high) = points().map(of).fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(at), high.max(at)));
-        low..(high * 1.02).max(low * 1.1)
+        (low, high.max(low * 1.1))
     };
+    let ((left, right), (low, high)) = (range(|point| point.0), range(|point| point.1));
+    // The names get the right quarter to themselves.
+    let right = right * (right / left).powf(0.3);
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(area)
         .caption(frame.title, ("sans-serif", 28))
         .margin(15)
         .x_label_area_size(50)
         .y_label_area_size(90)
-        .build_cartesian_2d(range(|point| point.0).log_scale(), range(|point| point.1).log_scale())?;
+        .build_cartesian_2d((left..right).log_scale(), (low..high * 1.02).log_scale())?;
     let label = frame.label;
     chart
         .configure_mesh()
@@ -154,7 +157,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.8))
         .label_font(("sans-serif", 15))
         .draw()?;

@@ -65,6 +65,7 @@ impl Cell {
         let failures = failed.clone().count();
         let why = match (entry.run, failed.last()) {
             (Run::Cannot(why), _) => Some(format!("cannot: {why}")),
+            (Run::Absent(why), _) => Some(format!("not built: {why}")),
             (_, Some(why)) => Some(format!("{failures} of {} failed: {why}", outcomes.len())),
             (_, None) => None,
         };

@@ -1,16 +1,19 @@
 //! Peers that are not here, and why: in every row, so that nobody looks for them.
 
 use crate::peer::Kind;
-use crate::rows::{Entry, batch, fan_in, in_place, round_trip, stream, wake};
+use crate::rows::{Entry, Run, batch, fan_in, in_place, round_trip, stream, wake};
+
+const AERON: &str = "its crate builds the C client with CMake, and messages need a media driver beside it";
+#[cfg(not(feature = "tachyon"))]
+const UNBUILT: &str = "needs a compiler of C++23 and libclang (`--features tachyon`)";
 
 pub(crate) fn entries() -> Vec<Entry> {
-    let mut entries = absent(
-        "Aeron IPC",
-        "not run: its crate builds the C client with CMake, and messages go through a media driver, a daemon",
-    );
-    #[cfg(not(feature = "tachyon"))]
-    entries.extend(absent(super::TACHYON, "not built: needs a compiler of C++23 and libclang (`--features tachyon`)"));
-    entries
+    [
+        absent("Aeron IPC", AERON),
+        #[cfg(not(feature = "tachyon"))]
+        absent(super::TACHYON, UNBUILT),
+    ]
+    .concat()
 }
 
 fn absent(peer: &'static str, why: &'static str) -> Vec<Entry> {
@@ -32,5 +35,5 @@ fn absent(peer: &'static str, why: &'static str) -> Vec<Entry> {
     entries.extend(in_place::cannot(peer, kind, why));
     entries.push(wake::cannot(peer, kind, why));
     entries.extend(fan_in::cannot(peer, kind, why));
-    entries
+    entries.into_iter().map(|entry| Entry { run: Run::Absent(why), ..entry }).collect()
 }

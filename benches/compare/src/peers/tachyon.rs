@@ -122,9 +122,9 @@ impl<const W: usize, const SLEEPS: bool> Peer<W> for Tachyon<SLEEPS> {
 
     /// Waits until the receiving side has connected.
     fn tx(made: &mut Self::Made) -> Result<End<SLEEPS>> {
-        // Room for what it puts around each message.
-        let bus = Bus::listen(path(made)?, 2 * ring_bytes::<W>().next_power_of_two())
-            .map_err(|error| anyhow!("{error:?}"))?;
+        // Its receiver gives room back after every 32nd message only: with less than that both would wait for ever.
+        let room = (2 * ring_bytes::<W>()).max(64 * (8 * W + 64)).next_power_of_two();
+        let bus = Bus::listen(path(made)?, room).map_err(|error| anyhow!("{error:?}"))?;
         bus.set_polling_mode(i32::from(!SLEEPS));
         Ok(End(bus))
     }

@@ -35,6 +35,8 @@ pub(crate) enum Run {
     Piece(fn(&Stage) -> Result<Piece>),
     /// The peer cannot do it.
     Cannot(&'static str),
+    /// The peer is not in this program.
+    Absent(&'static str),
 }
 
 impl Entry {
