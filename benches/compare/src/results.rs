@@ -9,9 +9,6 @@ use serde::Serialize;
 /// How far apart the probes of two pieces may lie that are compared with each other. A little more than within a piece: the
 /// three regimes of a machine are further apart.
 const SAME_REGIME: f64 = 1.4;
-/// Pieces of a peer beyond which more of them say little: a regime is chosen in which as many peers as possible have so many.
-const ENOUGH: usize = 5;
-
 /// Everybody's outcome of the same work.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
@@ -58,12 +55,12 @@ impl Cell {
             Outcome::Done(piece) => Some(piece.clone()),
             Outcome::Failed(_) => None,
         });
-        let failed = outcomes.iter().filter_map(|outcome| match outcome {
+        let mut failed = outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Done(_) => None,
             Outcome::Failed(why) => Some(why),
         });
         let failures = failed.clone().count();
-        let why = match (entry.run, failed.last()) {
+        let why = match (entry.run, failed.next_back()) {
             (Run::Cannot(why), _) => Some(format!("cannot: {why}")),
             (Run::Absent(why), _) => Some(format!("not built: {why}")),
             (_, Some(why)) => Some(format!("{failures} of {} failed: {why}", outcomes.len())),
@@ -97,11 +94,13 @@ impl Row {
         }
         let lows: Vec<f64> = self.cells.iter().flat_map(|cell| cell.kept.iter().map(found)).collect();
         let is_in = |low: f64, piece: &Piece| (low..=low * SAME_REGIME).contains(&found(piece));
-        let score = |low: f64| -> usize {
+        // A peer's second piece is worth half of its first, the third a third: rather some of everybody than all of one.
+        let score = |low: f64| -> f64 {
             let of = |cell: &Cell| cell.kept.iter().filter(|piece| is_in(low, piece)).count();
-            self.cells.iter().map(|cell| of(cell).min(ENOUGH) * 1000 + of(cell)).sum()
+            self.cells.iter().flat_map(|cell| 1..=of(cell)).map(|piece| 1.0 / piece as f64).sum()
         };
-        let Some(low) = lows.iter().copied().max_by_key(|low| score(*low)) else { return };
+        let best = lows.iter().copied().max_by(|one, other| score(*one).total_cmp(&score(*other)));
+        let Some(low) = best else { return };
         let high = lows.iter().copied().filter(|probe| *probe <= low * SAME_REGIME).fold(low, f64::max);
         for cell in &mut self.cells {
             cell.kept.retain(|piece| is_in(low, piece));

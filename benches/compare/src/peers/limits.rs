@@ -5,7 +5,7 @@ use crate::rows::{Entry, round_trip, stream, wake};
 use anyhow::Result;
 use laneway_measure::Shared;
 use laneway_measure::limit::{CopyStream, FutexWake};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) fn entries() -> Vec<Entry> {
@@ -21,7 +21,7 @@ pub(crate) fn entries() -> Vec<Entry> {
 }
 
 /// A file for both sides; never unmapped, for the piece's process ends soon.
-fn mapped(path: &PathBuf) -> Result<&'static Shared> {
+fn mapped(path: &Path) -> Result<&'static Shared> {
     Ok(Box::leak(Box::new(Shared::open(path)?)))
 }
 
