@@ -1,11 +1,11 @@
-//! The other processor: its tests in an emulator, and what the compiler makes of a send and a receive on both.
+//! The other processor: its tests and benches in an emulator, and what the compiler makes of a send and a receive on both.
 
 use crate::assembly::{Function, Target, is_acquire, is_commit, is_full_barrier, is_release};
 use crate::check::{Check, Verdict};
-use crate::workspace::{Workspace, has, must, run, tail};
+use crate::workspace::{Ended, Workspace, has, must, run, tail};
 use anyhow::{Context, Result, ensure};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -30,17 +30,20 @@ const TOO_SLOW: &str = "an_adaptive_sender_goes_on_as_soon_as_the_receiver_has_r
 /// What `--quick` runs.
 const QUICK: &[&str] = &["src/lib.rs", "golden", "smoke"];
 
+/// Those of Criterion. `--quick` only compiles the first.
+const BENCHES: &[&str] = &["throughput", "latency", "wake", "fan_in", "overflow", "attach"];
+
 impl Check for Aarch64 {
     fn name(&self) -> &'static str {
         "aarch64"
     }
 
     fn about(&self) -> &'static str {
-        "the tests under qemu-user, and the barriers in the generated code of both processors"
+        "the tests and benches under qemu-user, and the barriers in the generated code of both processors"
     }
 
     fn longer(&self) -> &'static str {
-        "without --quick: every test program that does without ptrace"
+        "without --quick: every test program that does without ptrace, and the benches once"
     }
 
     fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
@@ -64,9 +67,10 @@ impl Check for Aarch64 {
         }
         let began = Instant::now();
         let (programs, tests) = run_tests(workspace, quick, &mut complaints)?;
+        let benches = try_benches(workspace, quick, &mut complaints)?;
         let seconds = began.elapsed().as_secs();
         Ok(Verdict::of(
-            format!("{tests} tests of {programs} programs under qemu in {seconds} s; {figure}"),
+            format!("{tests} tests of {programs} programs under qemu, and {benches}, in {seconds} s; {figure}"),
             &complaints,
         ))
     }
@@ -119,42 +123,75 @@ fn read_code(workspace: &Workspace, target: Target, triple: &str, complaints: &m
     Ok(format!("{triple}: {} instructions to send, {} to receive", send.len(), receive.len()))
 }
 
-/// Builds the tests and runs them in the emulator. How many programs, and how many tests.
-fn run_tests(workspace: &Workspace, quick: bool, complaints: &mut Vec<String>) -> Result<(usize, usize)> {
-    let names: Vec<&str> = QUICK.iter().copied().filter(|name| !name.contains('/')).collect();
-    let mut command = Workspace::cargo(&workspace.root, &["test", "-p", "laneway", "--no-run", "--lib"]);
-    if quick {
-        command.args(names.iter().flat_map(|name| ["--test", name]));
-    } else {
-        command.arg("--tests");
-    }
-    command.args(["--target", TRIPLE, "--target-dir"]).arg(workspace.scratch.join("aarch64"));
+/// Builds programs of the library for the other processor. What cargo calls each, and where it lies.
+fn build(workspace: &Workspace, which: &[&str]) -> Result<Vec<(String, PathBuf)>> {
+    let mut command = Workspace::cargo(&workspace.root, &["test", "-p", "laneway", "--no-run", "--target", TRIPLE]);
+    command.args(which).arg("--target-dir").arg(workspace.scratch.join("aarch64"));
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
     let text = must(&mut command, BUILD_LIMIT)?;
+    let built = text.lines().filter_map(|line| line.trim().strip_prefix("Executable "));
+    built
+        .map(|line| {
+            let (name, path) = line.rsplit_once(" (").context("cargo's words changed")?;
+            let path = path.strip_suffix(')').context("cargo's words changed")?;
+            Ok((name.to_owned(), workspace.root.join(path)))
+        })
+        .collect()
+}
+
+/// Runs one of them in the emulator.
+fn emulate(workspace: &Workspace, program: &Path, args: &[&str]) -> Result<Ended> {
+    let mut command = Command::new(EMULATOR);
+    command.args(["-L", LIBRARIES]).arg(program).args(args).current_dir(&workspace.root);
+    command.env("LANEWAY_TEST_EMULATOR", format!("{EMULATOR} -L {LIBRARIES}"));
+    run(&mut command, RUN_LIMIT, &AtomicBool::new(false))
+}
+
+/// Builds the tests and runs them. How many programs, and how many tests.
+fn run_tests(workspace: &Workspace, quick: bool, complaints: &mut Vec<String>) -> Result<(usize, usize)> {
+    let mut which = vec!["--lib"];
+    match quick {
+        true => QUICK.iter().filter(|name| !name.contains('/')).for_each(|name| which.extend(["--test", name])),
+        false => which.push("--tests"),
+    }
     let (mut programs, mut tests) = (0, 0);
-    for line in text.lines().filter_map(|line| line.trim().strip_prefix("Executable ")) {
-        let path = line.rsplit('(').next().and_then(|path| path.strip_suffix(')')).context("cargo's words changed")?;
-        if line.contains("benches/") {
+    for (name, path) in build(workspace, &which)?.iter().filter(|(name, _)| !name.contains("benches/")) {
+        let is = |test: &str| [format!("tests/{test}.rs"), format!("tests/{test}/main.rs")].contains(name);
+        if let Some((test, why)) = BEYOND.iter().find(|(test, _)| is(test)) {
+            println!("   not run: {test}, which {why}");
             continue;
         }
-        let is = |name: &str| [format!("tests/{name}.rs "), format!("tests/{name}/main.rs ")];
-        if let Some((name, why)) = BEYOND.iter().find(|(name, _)| is(name).iter().any(|path| line.starts_with(path))) {
-            println!("   not run: {name}, which {why}");
-            continue;
-        }
-        let mut command = Command::new(EMULATOR);
-        command.args(["-L", LIBRARIES]).arg(workspace.root.join(path)).current_dir(&workspace.root);
-        command.args(["--skip", TOO_SLOW]);
-        command.env("LANEWAY_TEST_EMULATOR", format!("{EMULATOR} -L {LIBRARIES}"));
-        let ended = run(&mut command, RUN_LIMIT, &AtomicBool::new(false))?;
+        let ended = emulate(workspace, path, &["--skip", TOO_SLOW])?;
         let result = ended.text.lines().rfind(|line| line.starts_with("test result:")).unwrap_or("no result");
-        println!("   {}: {result}", line.split(" (").next().unwrap_or(line));
+        println!("   {name}: {result}");
         programs += 1;
         tests += result.split_whitespace().nth(3).and_then(|count| count.parse().ok()).unwrap_or(0);
         if ended.success != Some(true) {
-            complaints.push(format!("{line}:\n{}", tail(&ended.text, 30)));
+            complaints.push(format!("{name}:\n{}", tail(&ended.text, 30)));
         }
     }
     ensure!(programs > 0 && tests > 0, "no test ran");
     Ok((programs, tests))
+}
+
+/// Builds the benches, and runs each of their arrangements once. What was done, in words.
+fn try_benches(workspace: &Workspace, quick: bool, complaints: &mut Vec<String>) -> Result<String> {
+    let names = if quick { &BENCHES[..1] } else { BENCHES };
+    let which: Vec<&str> = names.iter().flat_map(|name| ["--bench", name]).collect();
+    let built = build(workspace, &which)?;
+    ensure!(built.len() == names.len(), "{} of {} benches were built", built.len(), names.len());
+    if quick {
+        return Ok(format!("{} bench built", names[0]));
+    }
+    let mut arrangements = 0;
+    for (name, path) in &built {
+        let ended = emulate(workspace, path, &["--test"])?;
+        let once = ended.text.lines().filter(|line| *line == "Success").count();
+        println!("   {name}: {once} arrangements");
+        arrangements += once;
+        if ended.success != Some(true) || once == 0 {
+            complaints.push(format!("{name}:\n{}", tail(&ended.text, 30)));
+        }
+    }
+    Ok(format!("{arrangements} arrangements of {} benches", built.len()))
 }
