@@ -171,7 +171,8 @@ impl Waiter {
         let budget = match self.policy.get() {
             Wait::Spin => Duration::MAX,
             Wait::Adaptive => Duration::from_nanos(self.spin_ns.get()),
-            Wait::Park => return None,
+            // Whoever was just woken has something: to lie down again first would cost a heavy fence.
+            Wait::Park => return look(Look::Quick),
         };
         let start = Instant::now();
         let mut before = start;

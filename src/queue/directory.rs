@@ -297,7 +297,8 @@ impl Directory {
         };
         let too_long = |_| io(name, ErrorKind::OutOfMemory.into());
         let len = usize::try_from(self.terms.header.map_len(kind)).map_err(too_long)?;
-        let region = Region::map(file, len, access, guarded).map_err(|error| io(name, error))?;
+        let there = self.terms.header.file_len(kind) as usize;
+        let region = Region::map(file, len, there, access, guarded).map_err(|error| io(name, error))?;
         Ok((region, header))
     }
 

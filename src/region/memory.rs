@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "the crate's pointer arithmetic is here, behind checked constructors")]
 
 use super::copy;
-use crate::layout::{LINE, Place};
+use crate::layout::{self, LINE, Place};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire};
 use crate::sys::sigbus::Guard;
 use crate::sys::space;
@@ -22,6 +22,9 @@ pub(crate) struct Region {
     guard: Option<Guard>,
     memory: Memory,
 }
+
+/// The most bytes of a mapping that are touched when it is made: 256 KiB take some 20 µs.
+const POPULATED: usize = layout::RING + (256 << 10);
 
 /// What a mapping is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +50,20 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Maps `len` bytes of `file`. Nobody touches bytes that the file does not have: those that it may get later are
-    /// [`reserve`](Self::reserve)d before.
+    /// Maps `len` bytes of `file`, of which the first `there` are. Nobody touches bytes that the file does not have: those that
+    /// it may get later are [`reserve`](Self::reserve)d before.
     ///
     /// A forked child does not inherit the mapping: two writers of one lane would follow. With `guarded`, pages that the
     /// file loses later read as zero instead of ending the process; see [`was_truncated`](Self::was_truncated).
-    pub(crate) fn map(file: File, len: usize, access: Access, guarded: bool) -> io::Result<Arc<Region>> {
+    pub(crate) fn map(file: File, len: usize, there: usize, access: Access, guarded: bool) -> io::Result<Arc<Region>> {
         let mut options = MmapOptions::new();
         options.len(len);
         let writable = access != Access::Read;
         let map = if writable { options.map_raw(&file)? } else { options.map_raw_read_only(&file)? };
         map.advise(Advice::DontFork)?;
+        // Or each page of the first lap costs a fault, on both sides. An older kernel refuses, and a missing page is for later.
+        let advice = if writable { Advice::PopulateWrite } else { Advice::PopulateRead };
+        let _ = map.advise_range(advice, 0, there.min(POPULATED));
         let guard = guarded.then(|| Guard::new(map.as_ptr(), len)).flatten();
         // A descriptor is kept only for what needs one: a receiver may map more lanes than it may have files open.
         let file = (access == Access::Grow).then_some(file);
