@@ -1,10 +1,11 @@
 //! How long something took, as a whole distribution.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// Nanoseconds, kept to three digits, up to a minute.
-#[derive(Debug, Clone)]
+/// Nanoseconds, kept to three digits, up to a minute. Goes from process to process as its [`buckets`](Self::buckets).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
 pub struct Distribution {
     histogram: Histogram<u64>,
 }
@@ -42,6 +43,11 @@ impl Distribution {
         self.histogram.add(&other.histogram).expect("both have the same bounds");
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.histogram.reset();
+    }
+
     /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.histogram.len()
@@ -69,6 +75,20 @@ impl Distribution {
     /// What was counted, bucket by bucket: the upper end of each that is not empty, nanoseconds, and how many are in it.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+    }
+}
+
+impl From<Vec<(u64, u64)>> for Distribution {
+    fn from(buckets: Vec<(u64, u64)>) -> Distribution {
+        let mut distribution = Distribution::new();
+        buckets.into_iter().for_each(|(ns, count)| distribution.histogram.saturating_record_n(ns.max(1), count));
+        distribution
+    }
+}
+
+impl From<Distribution> for Vec<(u64, u64)> {
+    fn from(distribution: Distribution) -> Vec<(u64, u64)> {
+        distribution.buckets().collect()
     }
 }
 
@@ -112,6 +132,20 @@ mod tests {
         distribution.record_corrected(1000, 100);
         assert_eq!(distribution.count(), 10);
         assert_eq!(distribution.at(50.0), 500);
+    }
+
+    #[test]
+    fn its_buckets_are_all_of_it() {
+        let mut distribution = Distribution::new();
+        (1..=1000u64).for_each(|number| distribution.record(number * number));
+        let again = Distribution::from(distribution.buckets().collect::<Vec<_>>());
+        let (here, there) = (distribution.percentiles(), again.percentiles());
+        assert_eq!(
+            (here.count, here.p50_ns, here.p9999_ns, here.max_ns),
+            (1000, there.p50_ns, there.p9999_ns, there.max_ns)
+        );
+        distribution.clear();
+        assert_eq!(distribution.count(), 0);
     }
 
     #[test]

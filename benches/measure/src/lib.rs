@@ -5,6 +5,7 @@
 //! piece stands between two short probes of the raw cache-line round trip ([`Lines`]), pieces whose probes disagree are
 //! thrown away ([`same_regime`]), and what is left is compared with what was measured beside it.
 
+mod between;
 mod clock;
 mod distribution;
 pub mod limit;
@@ -15,6 +16,7 @@ mod pin;
 mod shared;
 mod summary;
 
+pub use between::Between;
 pub use clock::Clock;
 pub use distribution::{Distribution, Percentiles};
 pub use lines::{Lines, PROBE_TRIPS};

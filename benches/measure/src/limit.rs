@@ -2,7 +2,7 @@
 //! of two cache lines, is [`Lines`](crate::Lines).
 #![expect(unsafe_code, reason = "system calls and copies of the raw kind")]
 
-use crate::Shared;
+use crate::{Between, Shared};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Waking a process that sleeps in the kernel, by a futex and nothing else.
@@ -59,6 +59,7 @@ pub struct CopyStream<'a> {
     slots: usize,
     len: usize,
     next: usize,
+    between: Between,
 }
 
 impl<'a> CopyStream<'a> {
@@ -78,7 +79,12 @@ impl<'a> CopyStream<'a> {
     /// When the memory is shorter than [`memory_len`](Self::memory_len) says.
     pub fn new(memory: &'a Shared, slots: usize, len: usize) -> CopyStream<'a> {
         assert!(memory.len() >= CopyStream::memory_len(slots, len), "the memory is too short");
-        CopyStream { memory, slots, len, next: 0 }
+        CopyStream { memory, slots, len, next: 0, between: Between::default() }
+    }
+
+    /// The same, with this between two looks.
+    pub fn with(self, between: Between) -> CopyStream<'a> {
+        CopyStream { between, ..self }
     }
 
     /// Copies a message in, as soon as its slot is free.
@@ -104,7 +110,7 @@ impl<'a> CopyStream<'a> {
         let at = self.next * CopyStream::slot_len(self.len);
         self.next = (self.next + 1) % self.slots;
         while self.memory.word(at).load(Ordering::Acquire) != flag {
-            std::hint::spin_loop();
+            self.between.looks();
         }
         at
     }

@@ -1,7 +1,6 @@
 //! The raw round trip of two cache lines: what no message can beat, and the probe that says in which regime we are.
 
-use crate::{Clock, Shared};
-use std::hint::spin_loop;
+use crate::{Between, Clock, Shared};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ pub const PROBE_TRIPS: u64 = 6_400;
 pub struct Lines<'a> {
     memory: &'a Shared,
     leads: bool,
+    between: Between,
     turn: u64,
 }
 
@@ -27,7 +27,12 @@ impl<'a> Lines<'a> {
 
     /// The side that sends first and keeps the time, or the other.
     pub fn new(memory: &'a Shared, leads: bool) -> Lines<'a> {
-        Lines { memory, leads, turn: 0 }
+        Lines { memory, leads, between: Between::default(), turn: 0 }
+    }
+
+    /// The same, with this between two looks.
+    pub fn with(self, between: Between) -> Lines<'a> {
+        Lines { between, ..self }
     }
 
     /// The usual probe: nanoseconds for a round trip.
@@ -64,7 +69,7 @@ impl<'a> Lines<'a> {
                 write.store(self.turn, Ordering::Release);
             }
             while read.load(Ordering::Acquire) != self.turn {
-                spin_loop();
+                self.between.looks();
             }
             if !self.leads {
                 write.store(self.turn, Ordering::Release);
