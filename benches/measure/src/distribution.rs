@@ -58,6 +58,25 @@ impl Distribution {
         self.histogram.value_at_percentile(percent)
     }
 
+    /// The same, as if what was counted had been spread evenly around each value that occurs: some processors' counters go
+    /// on in steps of 10 ns, and a ratio of two such numbers would jump.
+    pub fn estimate(&self, percent: f64) -> f64 {
+        let wanted = self.count() as f64 * percent / 100.0;
+        let (mut below, mut before) = (0, None);
+        let mut buckets = self.buckets().peekable();
+        while let Some((value, count)) = buckets.next() {
+            if (below + count) as f64 >= wanted {
+                let edge = |other: u64| (value + other) as f64 / 2.0;
+                let low = before.map_or(value as f64, edge);
+                let high = buckets.peek().map_or(value as f64, |(next, _)| edge(*next));
+                return low + (high - low) * (wanted - below as f64) / count as f64;
+            }
+            below += count;
+            before = Some(value);
+        }
+        0.0
+    }
+
     /// The usual ones.
     pub fn percentiles(&self) -> Percentiles {
         Percentiles {
@@ -132,6 +151,17 @@ mod tests {
         distribution.record_corrected(1000, 100);
         assert_eq!(distribution.count(), 10);
         assert_eq!(distribution.at(50.0), 500);
+    }
+
+    #[test]
+    fn an_estimate_lies_between_the_steps_of_the_clock() {
+        let mut distribution = Distribution::new();
+        for (ns, count) in [(60, 10), (70, 60), (80, 30)] {
+            (0..count).for_each(|_| distribution.record(ns));
+        }
+        assert_eq!(distribution.at(50.0), 70);
+        assert!((distribution.estimate(50.0) - (65.0 + 10.0 * 40.0 / 60.0)).abs() < 1e-9);
+        assert_eq!(Distribution::new().estimate(50.0), 0.0);
     }
 
     #[test]
