@@ -14,6 +14,8 @@ mod recv;
 mod rm;
 mod send;
 mod stat;
+mod team;
+mod temporary;
 mod trim;
 mod units;
 

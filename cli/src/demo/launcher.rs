@@ -3,17 +3,17 @@
 use super::parcel::HEADER_LEN;
 use super::protocol::{ObserverReport, ReceiverReport, Said, SenderReport, Told};
 use super::report::{Kill, Report};
-use super::team::{Event, Team, Who};
+use super::who::Who;
 use crate::args::Demo;
-use crate::place;
 use crate::progress::Progress;
+use crate::team::{Event, Team};
+use crate::temporary::Temporary;
 use anyhow::{Context, Result, bail};
 use laneway::Queue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::mpsc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// When nothing has moved for so long, something is wrong.
 const STALLED: Duration = Duration::from_secs(30);
@@ -43,14 +43,14 @@ pub(super) fn launch(args: &Demo, longest_line: u64) -> Result<Report> {
     stage.until(|seen| seen.ready.len() == senders.len() + 2)?;
 
     let began = Instant::now();
-    senders.iter().try_for_each(|part| stage.team.tell(part.who(), Told::Go))?;
+    senders.iter().try_for_each(|part| stage.team.tell(part.who(), &Told::Go))?;
     stage.until(|seen| seen.received.get(victim as usize).is_some_and(|count| *count >= share / 2))?;
 
     let kill = stage.kill(victim, share)?;
     let again = Part { number: victim, before: 1, first: kill.resumed_from, end: share, hold_at: None };
     stage.start_sender(args, &again)?;
     stage.until(|seen| seen.ready.contains_key(&again.who()))?;
-    stage.team.tell(again.who(), Told::Go)?;
+    stage.team.tell(again.who(), &Told::Go)?;
 
     stage.until(|seen| seen.sent.len() == senders.len())?;
     let elapsed = began.elapsed();
@@ -128,9 +128,9 @@ impl Seen {
 
 /// Everything that has to be cleared away at the end: first the processes, then the queue.
 struct Stage {
-    team: Team,
-    queue: TemporaryQueue,
-    events: mpsc::Receiver<Event>,
+    team: Team<Who, Said>,
+    queue: Temporary,
+    events: mpsc::Receiver<Event<Who, Said>>,
     seen: Seen,
     progress: Progress,
     /// When something last moved.
@@ -145,8 +145,8 @@ impl Stage {
         let interrupt = tell.clone();
         ctrlc::set_handler(move || drop(interrupt.send(Event::Interrupted))).context("cannot watch for Ctrl-C")?;
         Ok(Stage {
-            queue: TemporaryQueue::create(longest_line + HEADER_LEN as u64)?,
-            team: Team::new(tell),
+            queue: temporary_queue(longest_line + HEADER_LEN as u64)?,
+            team: Team::new("demo-process", tell),
             events,
             seen: Seen::default(),
             progress: Progress::of(args.messages, "messages").at_once(),
@@ -185,7 +185,7 @@ impl Stage {
     }
 
     fn arguments(&self, role: &str, words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-        [role.into(), self.queue.path.clone().into()].into_iter().chain(words).collect()
+        [role.into(), self.queue.path().into()].into_iter().chain(words).collect()
     }
 
     /// Listens until something is the case. Fails when it cannot become so any more.
@@ -232,9 +232,9 @@ impl Stage {
         self.progress.doing(format!("sender {number} killed"));
         // The lane's own count, which nobody but the dead sender wrote, is a second witness. It may lack the last one:
         // the sender commits a message first and counts it then.
-        let mut observer = Queue::open(&self.queue.path)?.observe()?;
+        let mut observer = Queue::open(self.queue.path())?.observe()?;
         let counted = observer.lanes()?.into_iter().find(|stat| stat.lane == lane).map_or(0, |stat| stat.sent);
-        self.team.tell(Who::Receiver, Told::HowFar { sender: number })?;
+        self.team.tell(Who::Receiver, &Told::HowFar { sender: number })?;
         // The observer, which was told nothing, is to see it gone too.
         self.until(|seen| seen.came_to.is_some() && seen.alive.get(&lane) == Some(&false))?;
         let resumed_from = self.seen.came_to.unwrap_or(0);
@@ -249,7 +249,7 @@ impl Stage {
         let (senders, others): (Vec<Who>, Vec<Who>) =
             everybody.into_iter().partition(|who| matches!(who, Who::Sender { .. }));
         for group in [senders, others] {
-            group.iter().try_for_each(|who| self.team.tell(*who, Told::Finish))?;
+            group.iter().try_for_each(|who| self.team.tell(*who, &Told::Finish))?;
             self.until(|seen| group.iter().all(|who| seen.ended.contains(who)))?;
         }
         Ok(())
@@ -257,32 +257,9 @@ impl Stage {
 }
 
 /// A queue that goes with its launcher.
-struct TemporaryQueue {
-    path: PathBuf,
-    /// The root, if it was not there before.
-    made_root: Option<PathBuf>,
-}
-
-impl TemporaryQueue {
-    fn create(longest_message: u64) -> Result<TemporaryQueue> {
-        let root = place::root()?;
-        let made_root = (!root.exists()).then(|| root.clone());
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
-        let path = root.join(format!("demo-{}-{now:09}", std::process::id()));
-        let queue = TemporaryQueue { path, made_root };
-        let capacity = CAPACITY.max((2 * longest_message).next_power_of_two());
-        Queue::options().capacity(capacity).create(&queue.path)?;
-        Ok(queue)
-    }
-}
-
-impl Drop for TemporaryQueue {
-    fn drop(&mut self) {
-        // Nobody is left to be told of a failure, and the queue is of no use to anybody.
-        let _ = Queue::remove(&self.path);
-        if let Some(root) = &self.made_root {
-            // Somebody else may have put a queue in it by now; then it stays.
-            let _ = std::fs::remove_dir(root);
-        }
-    }
+fn temporary_queue(longest_message: u64) -> Result<Temporary> {
+    let queue = Temporary::new("demo", |path| drop(Queue::remove(path)))?;
+    let capacity = CAPACITY.max((2 * longest_message).next_power_of_two());
+    Queue::options().capacity(capacity).create(queue.path())?;
+    Ok(queue)
 }

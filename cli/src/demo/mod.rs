@@ -14,7 +14,7 @@ mod receiver;
 mod report;
 mod sender;
 mod tally;
-mod team;
+mod who;
 
 use crate::args::{Demo, DemoProcess};
 use crate::output;

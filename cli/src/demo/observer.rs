@@ -1,6 +1,7 @@
 //! The demo's observer process: it watches through read-only mappings, and says who comes and goes.
 
-use super::protocol::{ObserverReport, Said, Told, listen, say};
+use super::protocol::{ObserverReport, Said, Told};
+use crate::team::{listen, say};
 use anyhow::{Result, bail};
 use laneway::Queue;
 use std::collections::BTreeMap;

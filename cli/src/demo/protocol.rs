@@ -1,12 +1,8 @@
-//! What the launcher and its processes say to each other: one JSON object a line.
+//! What the demo's launcher and its processes say to each other.
 
 use super::tally::Tally;
-use crate::output;
-use anyhow::Result;
 use laneway::WaitStats;
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, stdin};
-use std::sync::mpsc;
 
 /// From the launcher to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,27 +139,4 @@ impl std::ops::Add for Waits {
             rings: self.rings + other.rings,
         }
     }
-}
-
-/// Says something to the launcher.
-pub(super) fn say(said: &Said) -> Result<()> {
-    output::print_json(said)
-}
-
-/// What the launcher tells this process. When the launcher is gone, calls `orphaned` and ends the process: nobody would
-/// hear its report, and nobody would end it.
-pub(super) fn listen(orphaned: impl FnOnce() + Send + 'static) -> mpsc::Receiver<Told> {
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in stdin().lock().lines().map_while(Result::ok) {
-            // A line that cannot be read comes from no launcher of this version.
-            let Ok(order) = serde_json::from_str(&line) else { break };
-            if tell.send(order).is_err() {
-                return;
-            }
-        }
-        orphaned();
-        std::process::exit(output::ERROR.into());
-    });
-    told
 }

@@ -1,7 +1,8 @@
 //! The demo's receiver process.
 
 use super::check::Book;
-use super::protocol::{ReceiverReport, Said, Told, listen, say};
+use super::protocol::{ReceiverReport, Said, Told};
+use crate::team::{listen, say};
 use anyhow::{Result, bail};
 use laneway::{Queue, Receiver, RecvError};
 use std::path::PathBuf;

@@ -2,9 +2,10 @@
 
 use super::input;
 use super::parcel::{Header, now_ns};
-use super::protocol::{Said, SenderReport, Told, listen, say};
+use super::protocol::{Said, SenderReport, Told};
 use super::tally::{Tally, histogram};
 use crate::args::DemoSender;
+use crate::team::{listen, say};
 use anyhow::{Context, Result, bail};
 use laneway::{Queue, Sender, TrySendError};
 use std::sync::mpsc;
