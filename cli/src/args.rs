@@ -2,7 +2,9 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use laneway::OnFull;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use std::time::Duration;
 /// QUEUE is a path if it contains a `/`; otherwise a name under $LANEWAY_DIR, else $XDG_RUNTIME_DIR/laneway, else
 /// /dev/shm/laneway-UID.
 ///
-/// Exit codes: 0 done, 1 nothing came before the time ran out (recv) or something was wrong (demo), 2 error.
+/// Exit codes: 0 done, 1 nothing came before the time ran out (recv), something was wrong (demo) or a ratio was
+/// missed (bench), 2 error.
 #[derive(Debug, Parser)]
 #[command(name = "laneway", version)]
 pub(crate) struct Cli {
@@ -42,11 +45,16 @@ pub(crate) enum Command {
     Drain(Drain),
     /// Show senders, a receiver and an observer at work, and a sender being killed
     Demo(Demo),
+    /// Measure what messages cost on this host, each figure beside the limit of the machine in the same run
+    Bench(Bench),
     /// Print a completion script for a shell
     Completions(Completions),
     /// One of the demo's processes
     #[command(hide = true, subcommand)]
     DemoProcess(DemoProcess),
+    /// One of the bench's processes
+    #[command(hide = true)]
+    BenchProcess(BenchProcess),
 }
 
 #[derive(Debug, Args)]
@@ -190,6 +198,112 @@ pub(crate) struct Demo {
     /// Sender processes, of which one is killed and started again
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=32))]
     pub(crate) senders: u32,
+}
+
+/// Each process is pinned to a processor of its own where there are enough. Ratios are of times, to the limit that was
+/// measured beside the figure: 1 is the limit.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// What to measure
+    #[arg(value_enum)]
+    pub(crate) measure: Measure,
+    /// Bytes of a message, from 8; several with commas, each of which is measured
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', value_parser = crate::units::parse_bytes)]
+    pub(crate) payload: Vec<u64>,
+    /// Sender processes of fan-in; default 4
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) senders: Option<u32>,
+    /// Messages a second, of each sender; default 1000 for wake and 20000 for fan-in
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: Option<u32>,
+    /// How long to measure each figure; default 3s, and 5s for an idle receiver
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// What a process does that has to wait; default spin for rtt and throughput, park for wake (and adaptive, in all),
+    /// adaptive for fan-in
+    #[arg(long, value_enum)]
+    pub(crate) wait: Option<Wait>,
+    /// Write every distribution to FILE, as lines of `figure,upper_ns,count`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) histogram: Option<PathBuf>,
+    /// Exit with 1 when a ratio is not what FILE asks; its lines are like `"rtt/8/p50" = { at_most = 1.2 }`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) check: Option<PathBuf>,
+}
+
+/// What there is to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Measure {
+    /// What the machine allows: cache lines and futexes from processor to processor, memcpy
+    Limits,
+    /// Round trips, message by message
+    Rtt,
+    /// One message after the other, as fast as they go
+    Throughput,
+    /// One way to a receiver that sleeps, at a rate
+    Wake,
+    /// Several senders into one receiver
+    FanIn,
+    /// A receiver that has nothing to do, and a busy lane among 1,023 idle ones
+    Idle,
+    /// A receiver that falls behind
+    Overflow,
+    /// All of these
+    All,
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
+/// The library's, as words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Wait {
+    /// Look again and again, and never sleep
+    Spin,
+    /// Look for as long as a sleep costs, then sleep
+    Adaptive,
+    /// Sleep at once
+    Park,
+}
+
+impl Wait {
+    /// What somebody does who waits like this.
+    pub(crate) fn as_verb(self) -> &'static str {
+        match self {
+            Wait::Spin => "spinning",
+            Wait::Adaptive => "adaptive",
+            Wait::Park => "parked",
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
+impl From<Wait> for laneway::Wait {
+    fn from(wait: Wait) -> laneway::Wait {
+        match wait {
+            Wait::Spin => laneway::Wait::Spin,
+            Wait::Adaptive => laneway::Wait::Adaptive,
+            Wait::Park => laneway::Wait::Park,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchProcess {
+    /// The bench's directory
+    pub(crate) directory: PathBuf,
+    /// Which part it plays
+    #[arg(long)]
+    pub(crate) part: u32,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The command line of laneway.
 
 mod args;
+mod bench;
 mod completions;
 mod create;
 mod deliver;
@@ -35,8 +36,10 @@ fn main() -> ExitCode {
         Command::Recv(args) => recv::run(args, json),
         Command::Drain(args) => drain::run(args, json),
         Command::Demo(args) => demo::run(args, json),
+        Command::Bench(args) => bench::run(args, json),
         Command::Completions(args) => completions::run(args),
         Command::DemoProcess(role) => demo::run_process(role),
+        Command::BenchProcess(args) => bench::run_process(args),
     };
     done.unwrap_or_else(output::failed)
 }

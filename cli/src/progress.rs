@@ -21,6 +21,12 @@ impl Progress {
         Progress::new(Some(len), "{msg} {wide_bar} {human_pos}/{human_len} {eta}", what)
     }
 
+    /// Whose length is in milliseconds of time.
+    pub(crate) fn of_time(self) -> Progress {
+        self.bar.set_style(style("{msg} {wide_bar} {percent} % {eta}"));
+        self
+    }
+
     /// Shows itself at once: the user came to watch.
     pub(crate) fn at_once(self) -> Progress {
         self.due.set(Some(Instant::now()));
@@ -39,8 +45,7 @@ impl Progress {
 
     fn new(len: Option<u64>, template: &str, what: &'static str) -> Progress {
         let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::hidden());
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style);
+        bar.set_style(style(template));
         bar.set_message(what);
         Progress { bar, due: Cell::new(Some(Instant::now() + PATIENCE)) }
     }
@@ -59,6 +64,10 @@ impl Progress {
     pub(crate) fn doing(&self, what: String) {
         self.bar.set_message(what);
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Drop for Progress {

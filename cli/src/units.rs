@@ -25,6 +25,11 @@ pub(crate) fn nanoseconds(number: u64) -> String {
     scaled(number, 1000, &["ns", "µs", "ms", "s"])
 }
 
+/// Writes a duration for people, with a digit behind the point where it is short.
+pub(crate) fn short_time(ns: f64) -> String {
+    if ns < 100.0 { format!("{ns:.1} ns") } else { nanoseconds(ns.round() as u64) }
+}
+
 /// Writes a count with its thousands apart.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -77,6 +82,9 @@ mod tests {
         assert_eq!(nanoseconds(1_250), "1.2 µs");
         assert_eq!(nanoseconds(3_000_000_000), "3 s");
         assert_eq!(nanoseconds(90_000_000_000), "90 s");
+        assert_eq!(short_time(12.34), "12.3 ns");
+        assert_eq!(short_time(250.4), "250 ns");
+        assert_eq!(short_time(1_250.4), "1.2 µs");
         assert_eq!(count(999), "999");
         assert_eq!(count(100_000), "100,000");
     }

@@ -1,6 +1,6 @@
 //! The demo: it proves what it shows, and leaves nothing behind however it ends.
 
-use crate::support::{Done, Root, eventually};
+use crate::support::{Done, Root, assert_nothing_is_left, children, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -93,17 +93,8 @@ fn what_cannot_be_shown_is_refused() {
 
 /// The demo's processes, by what they are.
 fn processes(launcher: &Child) -> Vec<(Pid, String)> {
-    let id = launcher.id();
-    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-    children
-        .split_whitespace()
-        .filter_map(|child| {
-            Some((child.parse().ok()?, std::fs::read_to_string(format!("/proc/{child}/cmdline")).ok()?))
-        })
-        .filter_map(|(id, line)| {
-            Some((Pid::from_raw(id), line.split('\0').skip_while(|word| *word != "demo-process").nth(1)?.to_owned()))
-        })
-        .collect()
+    let role = |words: Vec<String>| words.into_iter().skip_while(|word| *word != "demo-process").nth(1);
+    children(launcher).into_iter().filter_map(|(id, words)| Some((id, role(words)?))).collect()
 }
 
 /// Starts a demo that does not end by itself, and waits until all of it runs.
@@ -117,11 +108,6 @@ fn endless(root: &Root) -> (Child, Vec<(Pid, String)>) {
     (launcher, found)
 }
 
-fn assert_nothing_is_left(root: &Root, processes: &[(Pid, String)]) {
-    eventually("every process has ended", || processes.iter().all(|(id, _)| kill(*id, None).is_err()));
-    eventually("the queue is gone", || root.path().read_dir().expect("the root").count() == 0);
-}
-
 #[test]
 fn it_ends_when_one_of_its_processes_dies() {
     for role in ["receiver", "observer", "sender"] {
@@ -132,7 +118,7 @@ fn it_ends_when_one_of_its_processes_dies() {
         kill(*id, Signal::SIGKILL).expect("killed");
         let done: Done = launcher.wait_with_output().expect("it ends").into();
         done.refused(&[role, "SIGKILL"]);
-        assert_nothing_is_left(&root, &found);
+        assert_nothing_is_left(&root, found.iter().map(|(id, _)| *id));
     }
 }
 
@@ -144,7 +130,7 @@ fn it_clears_up_when_it_is_interrupted() {
         kill(Pid::from_raw(launcher.id() as i32), signal).expect("interrupted");
         let done: Done = launcher.wait_with_output().expect("it ends").into();
         done.refused(&["interrupted"]);
-        assert_nothing_is_left(&root, &found);
+        assert_nothing_is_left(&root, found.iter().map(|(id, _)| *id));
     }
 }
 
@@ -154,5 +140,5 @@ fn its_processes_clear_up_when_it_is_killed() {
     let (mut launcher, found) = endless(&root);
     launcher.kill().expect("killed");
     launcher.wait().expect("it ended");
-    assert_nothing_is_left(&root, &found);
+    assert_nothing_is_left(&root, found.iter().map(|(id, _)| *id));
 }

@@ -1,6 +1,7 @@
 //! The command line, through its binary.
 
 mod bad_input;
+mod bench;
 mod commands;
 mod demo;
 mod many;

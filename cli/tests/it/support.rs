@@ -1,5 +1,7 @@
 //! A root directory for queues, and the binary run in it.
 
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fmt;
@@ -114,4 +116,21 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         // Politeness, not timing: whatever its length, the answer is the same.
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// The processes that it started, and the words of each one's command line.
+pub(crate) fn children(launcher: &Child) -> Vec<(Pid, Vec<String>)> {
+    let id = launcher.id();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    let words = |child: &str| {
+        Some(std::fs::read_to_string(format!("/proc/{child}/cmdline")).ok()?.split('\0').map(str::to_owned).collect())
+    };
+    children.split_whitespace().filter_map(|child| Some((Pid::from_raw(child.parse().ok()?), words(child)?))).collect()
+}
+
+/// Waits until these processes have ended and there is nothing in the root.
+#[track_caller]
+pub(crate) fn assert_nothing_is_left(root: &Root, processes: impl Iterator<Item = Pid> + Clone) {
+    eventually("every process has ended", || processes.clone().all(|id| kill(id, None).is_err()));
+    eventually("the root is empty", || root.path().read_dir().expect("the root").count() == 0);
 }
