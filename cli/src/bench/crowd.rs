@@ -21,9 +21,11 @@ pub(super) struct Crowd;
 const LANES: u32 = 1024;
 /// The least.
 const CAPACITY: u64 = 4096;
-/// Queues each way, and the end of whoever holds the idle lanes.
+/// Queues each way. One way is enough of a crowd: each sender that attaches looks through the lanes of all before it, so
+/// that a thousand take seconds.
 const ALONE: [&str; 2] = ["alone-there", "alone-back"];
 const CROWDED: [&str; 2] = ["crowded-there", "crowded-back"];
+/// When whoever holds the idle lanes may go.
 const END: &str = "end";
 const TRIPS: usize = 4_000;
 const MESSAGES: usize = 50_000;
@@ -53,10 +55,9 @@ impl Play for Crowd {
 
     fn prepare(&self, _job: &Job, at: &Path) -> Result<()> {
         let options = |lanes| -> Options { Queue::options().capacity(CAPACITY).overflow_limit(0).max_lanes(lanes) };
-        for (queues, lanes) in [(ALONE, 1), (CROWDED, LANES)] {
-            for queue in queues {
-                options(lanes).create(at.join(queue))?;
-            }
+        let [crowded, _] = CROWDED;
+        for queue in ALONE.into_iter().chain(CROWDED) {
+            options(if queue == crowded { LANES } else { 1 }).create(at.join(queue))?;
         }
         TripsMemory::prepare(at)?;
         create(at, END, FutexWake::LEN as u64)?;
@@ -77,16 +78,18 @@ impl Play for Crowd {
         let mut lines = Trips::lines(scene, &lines);
         let mut alone = open(scene, ALONE)?;
         let mut crowded = open(scene, CROWDED)?;
+        let trips_in_piece = scene.job.in_piece(usize::MAX, TRIPS);
+        let messages = scene.job.in_piece(usize::MAX, MESSAGES);
         scene.begin()?;
         let (mut trips, mut streams, mut probed) =
             (Ledger::of_distributions(), Ledger::of_pieces(), Distribution::new());
         while turns.next(trips.has_any()) {
             let (mut ours, mut limit) = (Distribution::new(), Distribution::new());
             let before = lines.probe(scene, &mut probed);
-            timed_trips(&mut crowded, TRIPS, scene.clock, &mut ours)?;
-            timed_trips(&mut alone, TRIPS, scene.clock, &mut limit)?;
-            let stream = crowded.stream(MESSAGES)?;
-            let stream_alone = alone.stream(MESSAGES)?;
+            timed_trips(&mut crowded, trips_in_piece, scene.clock, &mut ours)?;
+            timed_trips(&mut alone, trips_in_piece, scene.clock, &mut limit)?;
+            let stream = crowded.stream(messages)?;
+            let stream_alone = alone.stream(messages)?;
             let is_same = scene.is_same(&[before, lines.probe(scene, &mut probed)]);
             trips.enter(is_same, &ours, &limit);
             streams.enter_mean(is_same, stream, stream_alone);
@@ -110,21 +113,18 @@ fn open(scene: &Scene<'_>, [there, back]: [&str; 2]) -> Result<Pair> {
 /// have the same priority: what lanes of a higher one cost is another figure.
 const PRIORITY: Priority = Priority::Urgent;
 
-/// All lanes of the crowded queues but one each.
+/// All lanes of the crowded queue but one.
 fn idle_lanes(at: &Path) -> Result<Vec<Sender>> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot ask how many files may be open")?;
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot have as many files open as is allowed")?;
     }
-    let mut idle = Vec::new();
-    for queue in CROWDED {
-        let queue = Queue::open(at.join(queue))?;
-        let options = queue.sender_options().priority(PRIORITY);
-        for number in 1..LANES {
-            let sender =
-                options.attach().with_context(|| format!("cannot attach idle sender {number} of {}", LANES - 1))?;
-            idle.push(sender);
-        }
-    }
-    Ok(idle)
+    let [crowded, _] = CROWDED;
+    let options = Queue::open(at.join(crowded))?.sender_options().priority(PRIORITY);
+    (1..LANES)
+        .map(|number| {
+            let attached = options.attach();
+            attached.with_context(|| format!("cannot attach idle sender {number} of {}", LANES - 1))
+        })
+        .collect()
 }

@@ -155,9 +155,11 @@ impl Job {
         Queue::options().capacity(ring(self.payload)).overflow_limit(0).max_lanes(1)
     }
 
-    /// How many messages make a piece, when so many bytes do but no more than so many messages.
+    /// How many messages make a piece, when so many bytes do but no more than so many messages. Fewer where there is little
+    /// time, for there are to be several pieces.
     pub(super) fn in_piece(&self, bytes: usize, most: usize) -> usize {
-        (bytes / self.payload).clamp(2, most)
+        let share = self.duration.as_secs_f64().clamp(0.02, 1.0);
+        ((bytes / self.payload).min(most) as f64 * share) as usize + 2
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// What a job may take besides the time that it measures for.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_secs(120);
 /// It may measure for so many times as long as it should.
 const PATIENCE: u32 = 10;
 /// Between two looks at the clock, for the progress bar. Each takes a processor away from what is measured.

@@ -9,6 +9,15 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Child;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Benches take turns: each has processes on the first two processors that give them to nobody.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    // What a test that failed left does not matter to the next.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The shortest run that has everything.
 const SHORT: [&str; 6] = ["bench", "rtt", "--payload", "8", "--duration", "10ms"];
@@ -40,6 +49,7 @@ fn assert_shown(shown: &Value) {
 
 #[test]
 fn every_figure_stands_beside_its_limit_and_the_example_of_ratios_is_about_them() {
+    let _turn = turn();
     let root = Root::new();
     let ratios = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/ratios.toml");
     let mut words = vec!["bench", "all", "--duration", "10ms", "--senders", "2", "--rate", "2000", "--json"];
@@ -99,6 +109,7 @@ fn every_figure_stands_beside_its_limit_and_the_example_of_ratios_is_about_them(
 
 #[test]
 fn the_table_has_the_figure_its_limit_and_the_machine() {
+    let _turn = turn();
     let root = Root::new();
     for wait in ["spin", "adaptive", "park"] {
         let table = root.run(SHORT.into_iter().chain(["--wait", wait])).ok();
@@ -110,6 +121,7 @@ fn the_table_has_the_figure_its_limit_and_the_machine() {
 
 #[test]
 fn a_missed_ratio_is_said_and_exits_with_1() {
+    let _turn = turn();
     let root = Root::new();
     let file = root.queue("ratios.toml");
     let run = |ratios: &str| {
@@ -140,6 +152,7 @@ fn a_missed_ratio_is_said_and_exits_with_1() {
 
 #[test]
 fn a_histogram_has_everything_that_was_counted() {
+    let _turn = turn();
     let root = Root::new();
     let file = root.queue("histogram.csv");
     fs::write(&file, "older and longer than what will be there: ".repeat(10_000)).expect("written");
@@ -188,6 +201,7 @@ fn what_cannot_be_measured_is_refused() {
 
 #[test]
 fn long_messages_and_too_many_senders_are_measured_all_the_same() {
+    let _turn = turn();
     let root = Root::new();
     let long = root.run(["bench", "rtt", "--payload", "1M,8", "--duration", "1ms", "--json"]).json();
     assert_eq!(figures(&long[0]).keys().copied().collect::<Vec<_>>(), ["rtt/1048576", "rtt/8"]);
@@ -203,6 +217,7 @@ fn long_messages_and_too_many_senders_are_measured_all_the_same() {
 
 #[test]
 fn one_processor_is_enough_and_the_report_says_so() {
+    let _turn = turn();
     let root = Root::new();
     let run = || {
         // The bench inherits it.
@@ -236,6 +251,7 @@ fn endless(root: &Root) -> (Child, Vec<Pid>) {
 
 #[test]
 fn it_ends_when_one_of_its_processes_dies() {
+    let _turn = turn();
     for victim in 0..2 {
         let root = Root::new();
         let (launcher, found) = endless(&root);
@@ -248,6 +264,7 @@ fn it_ends_when_one_of_its_processes_dies() {
 
 #[test]
 fn it_clears_up_when_it_is_interrupted_or_killed() {
+    let _turn = turn();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
         let root = Root::new();
         let (launcher, found) = endless(&root);
