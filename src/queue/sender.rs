@@ -307,7 +307,7 @@ impl Sender {
     /// Nothing is sent before [`Claim::commit`]; a claim that is dropped never happened.
     #[inline]
     pub fn claim(&mut self, len: usize) -> Result<Claim<'_>, SendError> {
-        let claim = match self.lane.claim_known(len) {
+        let claim = match self.claim_known(len) {
             Some(claim) => claim,
             None => self.claim_slowly(len, Patience::Until(None))?,
         };
@@ -317,7 +317,7 @@ impl Sender {
     /// As [`claim`](Self::claim), but as [`try_send`](Self::try_send) when there is no room.
     #[inline]
     pub fn try_claim(&mut self, len: usize) -> Result<Claim<'_>, TrySendError> {
-        let claim = match self.lane.claim_known(len) {
+        let claim = match self.claim_known(len) {
             Some(claim) => claim,
             None => self.claim_slowly(len, Patience::None).map_err(at_once)?,
         };
@@ -330,6 +330,12 @@ impl Sender {
     /// A lane that was closed is opened again by the next sender that takes it over.
     pub fn close(mut self) {
         self.lane.close();
+    }
+
+    /// A length that somebody made up may be longer than any payload that exists.
+    #[inline(always)]
+    fn claim_known(&mut self, len: usize) -> Option<ring::Claim> {
+        if len > u32::MAX as usize { None } else { self.lane.claim_known(len) }
     }
 
     #[inline(always)]

@@ -40,8 +40,8 @@ pub(super) const BUGS: &[Bug] = &[
         name: "A5",
         what: "no ring when one was given before, for whatever sleep",
         file: "src/bell.rs",
-        from: "is_asleep(count) && count != self.rung.get()",
-        to: "is_asleep(count) && self.rung.get() == 0",
+        from: "if count == self.rung.get() {",
+        to: "if self.rung.get() != 0 {",
         judge: Judge::Model("each_message_wakes_the_receiver"),
     },
     Bug {
@@ -99,10 +99,9 @@ pub(super) const BUGS: &[Bug] = &[
         name: "F1",
         what: "the length is loaded again after it was checked",
         file: "src/record.rs",
-        from: "plain(word, position, lap, max_len).ok_or(word)",
-        to: "plain(word, position, lap, max_len)
-        .map(|record| Record { len: load_acquire(window.word(position)) as u32, ..record })
-        .ok_or(word)",
+        from: "Some(Record { position, next: likely.span(len).end(position), len, kind: Kind::Data })",
+        to: "let again = load_acquire(window.word(position)) as u32;
+    Some(Record { position, next: likely.span(len).end(position), len: again, kind: Kind::Data })",
         judge: Judge::Model("a_length_that_changes_while_it_is_judged_is_never_believed_unchecked"),
     },
     Bug {
