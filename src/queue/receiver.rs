@@ -445,11 +445,15 @@ impl Receiver {
     /// Gives a lane that was found its turn, of so many bytes.
     fn begin_turn(&self, found: Option<(Result<usize, Damage>, u64)>) -> Result<bool, Damage> {
         let Some((found, bytes)) = found else { return Ok(false) };
+        // Who looks elsewhere because a lane was empty is not behind.
+        let is_behind = self.turn.get() == 0;
         self.current.set(found.inspect_err(|_| self.end_turn())?);
         self.turn.set(bytes);
         let lane = self.lanes[self.current.get()].get();
         self.turn_from.set(lane.map_or(u64::MAX, Reader::distance));
-        lane.inspect(|lane| lane.look_ahead());
+        if is_behind {
+            lane.inspect(|lane| lane.look_ahead());
+        }
         Ok(true)
     }
 
