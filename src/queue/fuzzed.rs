@@ -176,7 +176,7 @@ impl Fuzzed {
                 "the short way finds {short:?} and the long one {record:?}"
             );
             let payload = reader.payload_looked_at(&record);
-            reader.touch_end(record.position, record.next);
+            reader.touch_end(record.next, record.position == reader.at());
             let lies = payload.as_ptr().addr();
             assert!(lies >= memory.lane.range().start + layout::RING && lies + record.len as usize <= ends);
             let mut bytes = [0; 64];
