@@ -164,3 +164,38 @@ fn batches_and_single_messages_mix_and_everything_arrives_in_order() {
         assert_eq!(receiver.try_recv_batch(1).unwrap_err(), TryRecvError::Empty);
     }
 }
+
+#[test]
+fn a_handler_that_always_panics_does_not_keep_what_is_urgent() {
+    let dir = scratch();
+    let queue = Queue::options().capacity(64 << 10).max_lanes(16).create(dir.path().join("queue")).unwrap();
+    let mut bulk = queue.sender().unwrap();
+    let mut urgent = queue.sender_options().priority(Priority::Urgent).attach().unwrap();
+    let mut receiver = queue.receiver().unwrap();
+    bulk.send(&payload(0, 0, 30)).unwrap();
+    let mut handle = || {
+        let handling = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut batch = receiver.try_recv_batch(64).unwrap();
+            let (sender, _) = check(&batch.next().unwrap().to_vec());
+            assert!(sender == 1, "as was to be expected");
+        }));
+        handling.is_ok()
+    };
+    assert!(!handle());
+    urgent.send(&payload(1, 0, 30)).unwrap();
+    assert!(handle(), "the urgent message did not come next");
+    assert!(!handle());
+}
+
+#[test]
+fn a_batch_that_was_given_up_is_looked_at_anew() {
+    let dir = scratch();
+    let queue = Queue::options().capacity(64 << 10).max_lanes(1).overflow_limit(0).sigbus_guard(true);
+    let queue = queue.create(dir.path().join("queue")).unwrap();
+    let (mut sender, mut receiver) = (queue.sender().unwrap(), queue.receiver().unwrap());
+    sender.send(&payload(0, 0, 6000)).unwrap();
+    drop(receiver.recv_batch(4).unwrap());
+    let lane = std::fs::OpenOptions::new().write(true).open(queue.path().join("lane-000")).unwrap();
+    lane.set_len(8192).unwrap();
+    assert!(matches!(receiver.try_recv(), Err(TryRecvError::Corrupt(_))), "zeros were delivered");
+}

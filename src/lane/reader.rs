@@ -106,6 +106,11 @@ impl Reader {
         }
     }
 
+    /// What was looked at and not taken is looked at as if for the first time.
+    pub(crate) fn forget_looks(&self) {
+        self.ring.forget_reach();
+    }
+
     /// Where the next message is, and how many may be taken in one go.
     #[inline(always)]
     pub(crate) fn run(&self) -> (u64, usize) {

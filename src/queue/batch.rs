@@ -9,7 +9,8 @@ use std::fmt;
 /// [`Receiver::recv_batch`]. Dropping it releases those that were handed out, all at once: one store and one look at a waiting
 /// sender for all of them. The others stay where they are.
 ///
-/// When the thread panics while it handles one, that one is delivered again, and so is what came after it.
+/// When the thread panics while it handles one, that one is delivered again, and so is what came after it. All of a batch that
+/// is leaked is delivered again.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -37,6 +38,8 @@ pub struct Batch<'a> {
     left: usize,
     /// Where the lane's turn is over.
     end: u64,
+    /// The thread was panicking already: what is handled then is handled.
+    born_in_panic: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -44,10 +47,13 @@ impl<'a> Batch<'a> {
     pub(super) fn new(receiver: &'a Receiver, lane: &'a Reader, max: usize, turn: u64) -> Batch<'a> {
         let (from, most) = lane.run();
         let end = from.saturating_add(turn);
-        Batch { receiver, lane, from, last: from, next: from, handed_out: 0, left: max.clamp(1, most), end }
+        let born_in_panic = std::thread::panicking();
+        let left = max.clamp(1, most);
+        Batch { receiver, lane, from, last: from, next: from, handed_out: 0, left, end, born_in_panic }
     }
 
-    /// The next message, if there is one. (No `Iterator`: a message must not outlive its batch.)
+    /// The next message, if there is one; where there was none there may be one later, but keep no batch for that: its sender may wait
+    /// for the room. (No `Iterator`: a message must not outlive its batch.)
     #[inline(always)]
     #[expect(clippy::should_implement_trait, reason = "it lends what it hands out")]
     pub fn next(&mut self) -> Option<MessageRef<'_>> {
@@ -61,6 +67,13 @@ impl<'a> Batch<'a> {
         Some(MessageRef::new(self.lane, record, payload))
     }
 
+    /// What was looked at and not taken: it is looked at anew, and whoever leaves messages for ever must not hold up the others.
+    #[cold]
+    fn give_up(&self, to: u64) {
+        self.lane.forget_looks();
+        self.receiver.spend_turn((self.next - to).max(8));
+    }
+
     /// How many messages it has handed out.
     pub fn handed_out(&self) -> u64 {
         self.handed_out
@@ -70,12 +83,16 @@ impl<'a> Batch<'a> {
 impl Drop for Batch<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let (to, messages) = match std::thread::panicking() {
+        let unhandled = std::thread::panicking() && !self.born_in_panic;
+        let (to, messages) = match unhandled {
             true => (self.last, self.handed_out.saturating_sub(1)),
             false => (self.next, self.handed_out),
         };
         if messages > 0 {
             self.receiver.take_run(self.lane, self.from, to, messages);
+        }
+        if to != self.next || messages == 0 {
+            self.give_up(to);
         }
     }
 }

@@ -275,7 +275,7 @@ impl Sender {
     /// They are committed in runs, of about 8 KiB or as far as there is room: the messages of a run are there all at once, or not
     /// at all if this process dies before. After an error the first ones are sent. Who drops what finds no room goes on
     /// after each; the answer is how many were sent. A message of a run waits for the last one, so what takes long to
-    /// make is better sent by itself.
+    /// make is better sent by itself, and `payloads` must not wait for an answer to what it has handed over.
     pub fn send_batch<P: AsRef<[u8]>>(&mut self, payloads: impl IntoIterator<Item = P>) -> Result<usize, BatchError> {
         let mut payloads = payloads.into_iter();
         let mut sent = 0;

@@ -171,6 +171,11 @@ impl Reader {
         Some(record)
     }
 
+    /// What was touched may be gone when it is looked at again.
+    pub(crate) fn forget_reach(&self) {
+        self.near_end.set(0);
+    }
+
     /// Asks for the lines of what is waiting up to `hint`, the writer's own word, which costs it a cache line: for a reader that
     /// is behind. A processor has but a few messages in hand at a time, and waits for the lines of each. Lines that are
     /// still being written must not be asked for: that takes them from the writer.
