@@ -432,6 +432,11 @@ pub enum Seen {
 }
 
 impl Observer {
+    /// Where the oldest message lies that was not released.
+    pub fn begin(&self) -> u64 {
+        self.view.begin()
+    }
+
     /// Copies what stands at `position`.
     pub fn look(&self, position: u64) -> Seen {
         match self.view.copy(position, &mut |_, _| unreachable!("there are no segments")) {

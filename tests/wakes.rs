@@ -7,6 +7,7 @@ mod support;
 use laneway::{Queue, Wait, layout};
 use memmap2::MmapOptions;
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -70,6 +71,21 @@ fn a_sender_that_comes_while_the_receiver_sleeps_wakes_it() {
         rings += sender.wait_stats().rings;
     });
     assert!(rings > COUNT / 2, "{rings} rings for {COUNT} messages");
+    assert!(wakes > COUNT / 2 && wakes > expired, "{wakes} sleeps were ended by a ring, {expired} by their bound");
+}
+
+#[test]
+fn a_batch_whose_iterator_panics_wakes_the_receiver_for_what_it_sent() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 1);
+    let mut sender = queue.sender().unwrap();
+    let (wakes, expired) = wake_again_and_again(&queue, |message| {
+        let sending = AssertUnwindSafe(|| {
+            let _ = sender
+                .send_batch((0..2).map(|number| if number == 0 { message } else { panic!("as was to be expected") }));
+        });
+        assert!(std::panic::catch_unwind(sending).is_err());
+    });
     assert!(wakes > COUNT / 2 && wakes > expired, "{wakes} sleeps were ended by a ring, {expired} by their bound");
 }
 

@@ -87,6 +87,12 @@ impl View {
         }
     }
 
+    /// The position of the oldest message that was not released. It may lie in the middle of a run.
+    pub(crate) fn begin(&self) -> u64 {
+        // ORDERING(begin): the receiver found the first word of the run, and with it all of it, before it came here.
+        self.read_pos.load_acquire()
+    }
+
     /// Copies the message at `position`, or what follows it: `Ok(None)` when nothing is committed there. What lies in a
     /// segment is read by `read`, at an offset of the lane's file: touching a segment that was just given back would take
     /// its bytes again.
@@ -108,7 +114,8 @@ impl View {
         };
         // ORDERING(lapped): the copy before the load of what the sender had accepted by then.
         fence(Ordering::Acquire);
-        let accepted = self.accepted.load();
+        // ORDERING(begin): what is copied next may begin there.
+        let accepted = self.accepted.load_acquire();
         if accepted > position {
             return Err(Lapped::By(accepted));
         }

@@ -1,9 +1,68 @@
-//! Several messages of one lane that are released together.
+//! Several messages that are sent together, and several of one lane that are released together.
 
 use super::message::MessageRef;
 use super::receiver::Receiver;
+use super::sender::Sender;
+use crate::error::SendError;
 use crate::lane::Reader;
 use std::fmt;
+
+impl Sender {
+    /// Sends several messages in order, waking the receiver once. Blocks while there is no room.
+    ///
+    /// They are committed in runs, of about 8 KiB or as far as there is room: the messages of a run are there all at once, or not
+    /// at all if this process dies before. After an error the first ones are sent. Who drops what finds no room goes on
+    /// after each; the answer is how many were sent. A message of a run waits for the last one, so what takes long to
+    /// make is better sent by itself, and `payloads` must not wait for an answer to what it has handed over.
+    pub fn send_batch<P: AsRef<[u8]>>(&mut self, payloads: impl IntoIterator<Item = P>) -> Result<usize, BatchError> {
+        let Ringing(sender) = &mut Ringing(self);
+        let mut payloads = payloads.into_iter();
+        let mut sent = 0;
+        loop {
+            let mut run = sender.lane.run();
+            let next = payloads.find(|payload| {
+                let pushed = run.push(payload.as_ref());
+                sent += usize::from(pushed);
+                !pushed
+            });
+            drop(run);
+            let Some(payload) = next else { break };
+            // What is full makes room only if the receiver is awake; `send` sees to that.
+            match sender.send(payload.as_ref()) {
+                Ok(_) => sent += 1,
+                Err(SendError::Dropped) => {}
+                Err(error) => return Err(BatchError { sent, error }),
+            }
+        }
+        Ok(sent)
+    }
+}
+
+/// Wakes the receiver in the end, whatever that end is: also when the iterator panics.
+struct Ringing<'a>(&'a mut Sender);
+
+impl Drop for Ringing<'_> {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
+}
+
+/// Why [`Sender::send_batch`] stopped, and after how many messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchError {
+    /// Messages that were sent.
+    pub sent: usize,
+    /// What became of the next one.
+    pub error: SendError,
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "after {} messages: {}", self.sent, self.error)
+    }
+}
+
+impl std::error::Error for BatchError {}
 
 /// Messages of one sender that were there when they were asked for, one behind the other; made by
 /// [`Receiver::recv_batch`]. Dropping it releases those that were handed out, all at once: one store and one look at a waiting

@@ -176,6 +176,11 @@ impl Directory {
         }
     }
 
+    /// Maps the pages of a lane at once, for who is about to use them.
+    pub(super) fn touch_lane(&self, lane: &Region) {
+        lane.touch(self.terms.header.file_len(FileKind::Lane) as usize);
+    }
+
     /// Creates a lane's file, whole, starting at the position that the receiver expects. The caller holds its lock.
     pub(super) fn create_lane(&self, number: u32, priority: Priority, start: u64) -> Result<(), Cause> {
         let (name, unfinished) = (lane_name(number), format!("{}.new", lane_name(number)));
@@ -297,8 +302,7 @@ impl Directory {
         };
         let too_long = |_| io(name, ErrorKind::OutOfMemory.into());
         let len = usize::try_from(self.terms.header.map_len(kind)).map_err(too_long)?;
-        let there = self.terms.header.file_len(kind) as usize;
-        let region = Region::map(file, len, there, access, guarded).map_err(|error| io(name, error))?;
+        let region = Region::map(file, len, access, guarded).map_err(|error| io(name, error))?;
         Ok((region, header))
     }
 

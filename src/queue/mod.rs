@@ -22,7 +22,7 @@ mod sender;
 mod sender_options;
 mod take;
 
-pub use batch::Batch;
+pub use batch::{Batch, BatchError};
 pub use claim::Claim;
 pub use drain::{Drain, TurnEnd};
 #[cfg(fuzzing)]
@@ -36,7 +36,7 @@ pub use pair::pair;
 pub use priority::{NotAPriority, Priority};
 pub use rate::RateLimit;
 pub use receiver::Receiver;
-pub use sender::{BatchError, Sender};
+pub use sender::Sender;
 pub use sender_options::SenderOptions;
 
 use crate::error::{Cause, Error};

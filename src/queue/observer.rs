@@ -166,7 +166,7 @@ impl Observer {
         self.find_lanes()?;
         let mut seen = Vec::new();
         for (number, (_, view)) in &self.lanes {
-            let mut at = view.glance().read_pos;
+            let mut at = view.begin();
             let mut lane = Vec::new();
             while lane.len() < max {
                 match view.copy(at, &mut |offset, to| self.directory.read_lane(*number, offset, to)) {

@@ -87,6 +87,9 @@ impl Drop for Receiver {
 /// Looks, some microseconds in all, before the machinery of waiting is set in motion.
 const SHORT_SPIN: u32 = 64;
 
+/// Lanes whose pages are mapped when they are found: a receiver of a thousand has better things to do.
+const TOUCHED_LANES: usize = 16;
+
 impl Receiver {
     pub(super) fn attach(directory: Arc<Directory>) -> Result<Receiver, Error> {
         let failed = |cause| directory.error("receive from", cause);
@@ -530,7 +533,12 @@ impl Receiver {
                 continue;
             }
             match home.directory.map_lane(number, false) {
-                Ok(LaneFile::Mapped(region, header)) => self.add_lane(number, self.lane_memory(home, &header, region)),
+                Ok(LaneFile::Mapped(region, header)) => {
+                    if self.lane_count.get() < TOUCHED_LANES {
+                        home.directory.touch_lane(&region);
+                    }
+                    self.add_lane(number, self.lane_memory(home, &header, region));
+                }
                 Ok(LaneFile::Missing) => {}
                 Ok(LaneFile::Unusable(cause)) => self.refuse_lane(home, number, &cause),
                 Err(cause) => failure = Some(cause),

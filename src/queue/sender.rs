@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 /// ```
 pub struct Sender {
     /// Padded: handles that lie side by side in one process must not share a cache line.
-    lane: CachePadded<Writer>,
+    pub(super) lane: CachePadded<Writer>,
     room: Sleeper,
     waiter: Waiter,
     number: u32,
@@ -110,6 +110,7 @@ impl Sender {
             if header.priority != priority.word() {
                 continue;
             }
+            directory.touch_lane(&lane);
             let attaches: Own<AtomicU64> = lane.own(layout::lane::ATTACHES);
             let terms = directory.terms();
             let memory = Memory::new(terms, &header, lane, Arc::clone(&receiver), Arc::clone(&bell));
@@ -268,38 +269,6 @@ impl Sender {
     #[inline]
     pub fn send_pod<T: bytemuck::NoUninit>(&mut self, value: &T) -> Result<Sent, SendError> {
         self.send(bytemuck::bytes_of(value))
-    }
-
-    /// Sends several messages in order, waking the receiver once. Blocks while there is no room.
-    ///
-    /// They are committed in runs, of about 8 KiB or as far as there is room: the messages of a run are there all at once, or not
-    /// at all if this process dies before. After an error the first ones are sent. Who drops what finds no room goes on
-    /// after each; the answer is how many were sent. A message of a run waits for the last one, so what takes long to
-    /// make is better sent by itself, and `payloads` must not wait for an answer to what it has handed over.
-    pub fn send_batch<P: AsRef<[u8]>>(&mut self, payloads: impl IntoIterator<Item = P>) -> Result<usize, BatchError> {
-        let mut payloads = payloads.into_iter();
-        let mut sent = 0;
-        loop {
-            let mut run = self.lane.run();
-            let next = payloads.find(|payload| {
-                let pushed = run.push(payload.as_ref());
-                sent += usize::from(pushed);
-                !pushed
-            });
-            drop(run);
-            let Some(payload) = next else { break };
-            // What is full makes room only if the receiver is awake; `send` sees to that.
-            match self.send(payload.as_ref()) {
-                Ok(_) => sent += 1,
-                Err(SendError::Dropped) => {}
-                Err(error) => {
-                    self.lane.ring();
-                    return Err(BatchError { sent, error });
-                }
-            }
-        }
-        self.lane.ring();
-        Ok(sent)
     }
 
     /// Room for a message of `len` bytes that is then written in pieces. Without room as [`send`](Self::send).
@@ -578,20 +547,3 @@ impl fmt::Debug for Sender {
         f.debug_struct("Sender").field("lane", &self.number).finish_non_exhaustive()
     }
 }
-
-/// Why [`Sender::send_batch`] stopped, and after how many messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchError {
-    /// Messages that were sent.
-    pub sent: usize,
-    /// What became of the next one.
-    pub error: SendError,
-}
-
-impl fmt::Display for BatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "after {} messages: {}", self.sent, self.error)
-    }
-}
-
-impl std::error::Error for BatchError {}

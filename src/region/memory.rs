@@ -23,8 +23,8 @@ pub(crate) struct Region {
     memory: Memory,
 }
 
-/// The most bytes of a mapping that are touched when it is made: 256 KiB take some 20 µs.
-const POPULATED: usize = layout::RING + (256 << 10);
+/// The most bytes of a mapping that are touched: 256 KiB take some 20 µs.
+const TOUCHED: usize = layout::RING + (256 << 10);
 
 /// What a mapping is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,24 +50,30 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Maps `len` bytes of `file`, of which the first `there` are. Nobody touches bytes that the file does not have: those that
-    /// it may get later are [`reserve`](Self::reserve)d before.
+    /// Maps `len` bytes of `file`. Nobody touches bytes that the file does not have: those that it may get later are
+    /// [`reserve`](Self::reserve)d before.
     ///
     /// A forked child does not inherit the mapping: two writers of one lane would follow. With `guarded`, pages that the
     /// file loses later read as zero instead of ending the process; see [`was_truncated`](Self::was_truncated).
-    pub(crate) fn map(file: File, len: usize, there: usize, access: Access, guarded: bool) -> io::Result<Arc<Region>> {
+    pub(crate) fn map(file: File, len: usize, access: Access, guarded: bool) -> io::Result<Arc<Region>> {
         let mut options = MmapOptions::new();
         options.len(len);
         let writable = access != Access::Read;
         let map = if writable { options.map_raw(&file)? } else { options.map_raw_read_only(&file)? };
         map.advise(Advice::DontFork)?;
-        // Or each page of the first lap costs a fault, on both sides. An older kernel refuses, and a missing page is for later.
-        let advice = if writable { Advice::PopulateWrite } else { Advice::PopulateRead };
-        let _ = map.advise_range(advice, 0, there.min(POPULATED));
         let guard = guarded.then(|| Guard::new(map.as_ptr(), len)).flatten();
         // A descriptor is kept only for what needs one: a receiver may map more lanes than it may have files open.
         let file = (access == Access::Grow).then_some(file);
         Ok(Arc::new(Region { base: map.as_mut_ptr(), len, writable, guard, memory: Memory::File(map, file) }))
+    }
+
+    /// Maps the pages of the first `len` bytes, which the file has, at once: otherwise each costs a fault in the first lap, on both
+    /// sides. An older kernel refuses, and a page that is missing is for later.
+    pub(crate) fn touch(&self, len: usize) {
+        if let Memory::File(map, _) = &self.memory {
+            let advice = if self.writable { Advice::PopulateWrite } else { Advice::PopulateRead };
+            let _ = map.advise_range(advice, 0, len.min(TOUCHED));
+        }
     }
 
     /// Makes sure that these bytes are there: touching them cannot fail later. They keep what they hold; new ones are

@@ -434,8 +434,9 @@ impl Writer {
 
     fn accept(&mut self, read: u64) {
         self.read_copy = read;
-        // ORDERING(lapped): relaxed, and the fence puts it before every store over what it gives up.
-        self.accepted.store(read, Ordering::Relaxed);
+        // ORDERING(begin): whoever begins to look there may be in the middle of a run, whose records come before this. The fence
+        // puts it before every store over what it gives up.
+        self.accepted.store(read, Ordering::Release);
         // ORDERING(lapped, segment): pairs with the observer's fence between its copy and its load of `accepted`, and with
         // whoever finds the end that is about to be moved down: the entry before it.
         fence(Ordering::Release);
