@@ -13,7 +13,7 @@ mod writer;
 pub use pressure::Pressure;
 pub(crate) use pressure::{Marks, Waiting};
 pub(crate) use reader::Reader;
-pub(crate) use view::{Lapped, View};
+pub(crate) use view::{Glance, Lapped, View};
 pub(crate) use writer::{Asking, Writer};
 
 use crate::error::{Broken, Damage, Fault};
@@ -50,7 +50,6 @@ pub(crate) struct Memory {
     pub(crate) overflow_limit: u64,
     pub(crate) marks: Marks,
     pub(crate) max_message: u32,
-    pub(crate) outcome_slots: usize,
     pub(crate) fences: Fences,
 }
 
@@ -73,7 +72,6 @@ impl Memory {
             overflow_limit: header.overflow_limit,
             marks: Marks::new(&terms.limits, header.ring_capacity),
             max_message: header.max_message,
-            outcome_slots: header.outcome_slots as usize,
             fences: Fences::new(terms.fence_mode),
         }
     }
@@ -89,7 +87,7 @@ impl Memory {
     }
 
     fn slot(&self, offset: usize) -> usize {
-        layout::slot_offset(self.number as usize, self.outcome_slots) + offset
+        layout::slot_offset(self.number as usize) + offset
     }
 
     fn damage(&self, broken: Broken) -> Damage {
@@ -98,13 +96,13 @@ impl Memory {
 
     /// The damage for which the receiver retired this lane.
     fn damage_on_record(&self) -> Option<Damage> {
-        damage_on_record(&self.receiver, self.number, self.outcome_slots)
+        damage_on_record(&self.receiver, self.number)
     }
 }
 
 /// The damage for which the receiver retired a lane.
-pub(crate) fn damage_on_record(receiver: &Arc<Region>, number: u32, outcome_slots: usize) -> Option<Damage> {
-    let slot = layout::slot_offset(number as usize, outcome_slots);
+pub(crate) fn damage_on_record(receiver: &Arc<Region>, number: u32) -> Option<Damage> {
+    let slot = layout::slot_offset(number as usize);
     let fault: Peer<AtomicU32> = receiver.peer(slot + layout::slot::FAULT);
     let fault = Fault::from_word(fault.load())?;
     // ORDERING(poison): the numbers were stored before the word.
@@ -115,8 +113,8 @@ pub(crate) fn damage_on_record(receiver: &Arc<Region>, number: u32, outcome_slot
 }
 
 /// Retires a lane for good. For the receiver.
-pub(crate) fn record_damage(receiver: &Arc<Region>, damage: Damage, outcome_slots: usize) {
-    let slot = layout::slot_offset(damage.lane as usize, outcome_slots);
+pub(crate) fn record_damage(receiver: &Arc<Region>, damage: Damage) {
+    let slot = layout::slot_offset(damage.lane as usize);
     let fault: Own<AtomicU32> = receiver.own(slot + layout::slot::FAULT);
     let position: Own<AtomicU64> = receiver.own(slot + layout::slot::FAULT_POSITION);
     let found: Own<AtomicU64> = receiver.own(slot + layout::slot::FAULT_FOUND);

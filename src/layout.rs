@@ -4,6 +4,10 @@
 //!
 #![doc = include_str!("../docs/format.md")]
 
+mod offsets;
+
+pub use offsets::*;
+
 use bytemuck::{Pod, Zeroable};
 
 /// The version of the format that this library reads and writes.
@@ -24,6 +28,10 @@ pub enum FileKind {
     Receiver = 3,
     /// `lane-NNN`: one sender's ring.
     Lane = 4,
+    /// `ledger`: what became of messages, as the receiver says.
+    Ledger = 5,
+    /// `desk`: hints for the receiver of a queue with a ledger, that anyone may write.
+    Desk = 6,
 }
 
 /// How the two sides of the doorbell order their stores and loads; fixed when the queue is created.
@@ -77,8 +85,8 @@ pub struct Header {
     pub lane: u32,
     /// The lane's priority: 0 normal, 1 urgent, 2 low; 0 in other files.
     pub priority: u32,
-    /// Entries in each slot's table of outcomes; reserved, 0.
-    pub outcome_slots: u32,
+    /// Entries of the ledger that says what became of messages: a power of two, or 0 for a queue without one.
+    pub ledger_entries: u32,
     /// Entries in each lane's segment table.
     pub segment_slots: u32,
     /// When the queue was created, nanoseconds since 1970 (UTC). For people.
@@ -110,8 +118,9 @@ impl Header {
     /// The size that a file of this kind must at least have, bytes.
     pub fn file_len(&self, kind: FileKind) -> u64 {
         match kind {
-            FileKind::Queue | FileKind::Bell => PAGE,
-            FileKind::Receiver => slot_offset(self.max_lanes as usize, self.outcome_slots as usize) as u64,
+            FileKind::Queue | FileKind::Bell | FileKind::Desk => PAGE,
+            FileKind::Receiver => slot_offset(self.max_lanes as usize) as u64,
+            FileKind::Ledger => (RING + self.ledger_entries as usize * entry::LEN) as u64,
             FileKind::Lane => RING as u64 + self.ring_capacity,
         }
     }
@@ -162,100 +171,25 @@ impl Limits {
     }
 }
 
-/// Offsets in `queue`.
-pub mod queue {
-    /// [`Limits`](super::Limits).
-    pub const LIMITS: usize = 256;
+/// What the layer above a queue with a ledger wants to know of it later; in `queue` at [`queue::NOTE`]. This layer only keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Note {
+    /// Whatever it is.
+    pub words: [u64; 15],
+    /// FNV-1a, 64 bits, of the 120 bytes before it; 0 when they are all 0.
+    pub checksum: u64,
 }
 
-/// Offsets in `bell`.
-pub mod bell {
-    /// `u32`, the futex word that the receiver sleeps on; each ring adds one.
-    pub const SEQ: usize = 256;
-    /// `u64`, `CLOCK_MONOTONIC` of the last ring, nanoseconds: lets the sleeper learn what a sleep costs.
-    pub const RUNG_AT: usize = 264;
-    /// `u64`, changes when a sender attaches.
-    pub const LANES_EPOCH: usize = 384;
-    /// `u64`, reserved for stamps that order messages across lanes.
-    pub const STAMP: usize = 512;
-}
-
-/// Offsets in `receiver`.
-pub mod receiver {
-    /// `u32`, odd while the receiver sleeps.
-    pub const SLEEPS: usize = 256;
-    /// `u32`, a [`Role`](super::Role).
-    pub const ROLE: usize = 384;
-    /// `u64`, how often a receiver has attached.
-    pub const ATTACHES: usize = 392;
-    /// The first lane's slot.
-    pub const SLOTS: usize = 4096;
-}
-
-/// Offsets in a lane's slot of `receiver`.
-pub mod slot {
-    /// `u64`, everything below this position has been released.
-    pub const READ_POS: usize = 0;
-    /// `u64`, messages released.
-    pub const RECEIVED: usize = 8;
-    /// `u32`, 0, or the [`Fault`](crate::Fault) for which the lane was poisoned.
-    pub const FAULT: usize = 64;
-    /// `u64`, where the lane is damaged.
-    pub const FAULT_POSITION: usize = 72;
-    /// `u64`, the word that was found there.
-    pub const FAULT_FOUND: usize = 80;
-    /// `u32`, the futex word that the lane's sender sleeps on when it waits for room.
-    pub const SEQ: usize = 128;
-    /// `u64`, `CLOCK_MONOTONIC` of the last ring, nanoseconds.
-    pub const RUNG_AT: usize = 136;
-    /// `u64`, reserved: the position of the message that is being handed over.
-    pub const ATTEMPT_POSITION: usize = 192;
-    /// `u64`, reserved: how often that message has been handed over.
-    pub const ATTEMPTS: usize = 200;
-    /// Reserved: the table of outcomes, 16 bytes an entry.
-    pub const OUTCOMES: usize = 256;
-}
-
-/// Offsets in `lane-NNN`.
-pub mod lane {
-    /// `u64`, a position at or below the sender's own, on a record's boundary.
-    pub const WRITE_HINT: usize = 256;
-    /// `u64`, messages committed, as far as the hint goes.
-    pub const SENT: usize = 264;
-    /// `u64`, the receiver's position that the sender last accepted: nothing at or above it has been overwritten.
-    pub const ACCEPTED: usize = 384;
-    /// `u64`, 0, or 1 + the position at which the sender closed the lane.
-    pub const CLOSED_AT: usize = 392;
-    /// `u64`, how often a sender has attached.
-    pub const ATTACHES: usize = 400;
-    /// `u64`, how often the sender found the lane full.
-    pub const FULL_EVENTS: usize = 408;
-    /// `u64`, messages dropped because there was no room.
-    pub const DROPPED: usize = 416;
-    /// `u32`, 1 while the pressure is high, as the sender last saw it.
-    pub const PRESSURE: usize = 424;
-    /// `u64`, bytes of segments that are reserved.
-    pub const RESERVED: usize = 432;
-    /// `u64`, the most bytes that have been waiting, as far as the sender looked.
-    pub const HIGH_WATER: usize = 440;
-    /// `u32`, odd while the sender sleeps.
-    pub const SLEEPS: usize = 512;
-    /// The segment table, an entry after the other.
-    pub const SEGMENTS: usize = 1024;
-}
-
-/// Offsets in an entry of a lane's segment table.
-pub mod segment {
-    /// `u64`, the first position in the segment.
-    pub const START: usize = 0;
-    /// `u64`, the position behind its last; 0 for an entry that is not in use.
-    pub const END: usize = 8;
-    /// `u64`, where in the file the segment starts, and in the six lowest bits the logarithm of its window.
-    pub const FILE: usize = 16;
-    /// `u64`, the position of the jump that leads to it.
-    pub const FROM: usize = 24;
-    /// Bytes of an entry.
-    pub const LEN: usize = 32;
+impl Note {
+    /// The same note with the checksum that belongs to it.
+    pub fn sealed(self) -> Note {
+        let mut sealed = Note { checksum: 0, ..self };
+        if sealed != Note::zeroed() {
+            sealed.checksum = fnv1a(bytemuck::bytes_of(&self.words));
+        }
+        sealed
+    }
 }
 
 /// Where a lane's ring starts.
@@ -295,9 +229,8 @@ pub enum Role {
 }
 
 /// Where a lane's slot starts in `receiver`.
-pub const fn slot_offset(lane: usize, outcome_slots: usize) -> usize {
-    let len = (slot::OUTCOMES + 16 * outcome_slots).next_multiple_of(128);
-    receiver::SLOTS + lane * len
+pub const fn slot_offset(lane: usize) -> usize {
+    receiver::SLOTS + lane * slot::LEN
 }
 
 /// The size of a cache line that records avoid to straddle, bytes.
@@ -546,14 +479,16 @@ mod tests {
         macro_rules! of_module { ($module:ident: $($word:ident)*) => { [$((stringify!($module), stringify!($word), $module::$word)),*] } }
         let code = [
             &of_header!(magic version kind queue_id boot_id ring_capacity overflow_limit max_message max_lanes fence_mode
-                trust lane priority outcome_slots segment_slots created_ns features reserved checksum)[..],
+                trust lane priority ledger_entries segment_slots created_ns features reserved checksum)[..],
             &of_module!(bell: SEQ RUNG_AT LANES_EPOCH STAMP),
             &of_module!(receiver: SLEEPS ROLE ATTACHES SLOTS),
-            &of_module!(slot: READ_POS RECEIVED FAULT FAULT_POSITION FAULT_FOUND SEQ RUNG_AT ATTEMPT_POSITION ATTEMPTS
-                OUTCOMES),
+            &of_module!(slot: READ_POS RECEIVED FAULT FAULT_POSITION FAULT_FOUND SEQ RUNG_AT),
             &of_module!(lane: WRITE_HINT SENT ACCEPTED CLOSED_AT ATTACHES FULL_EVENTS DROPPED PRESSURE
                 RESERVED HIGH_WATER SLEEPS SEGMENTS),
             &[("lane", "ring", RING)],
+            &of_module!(ledger: SEQ SPILLED COUNTERS HISTOGRAM ENTRIES),
+            &of_module!(entry: KEY STATE AT EXTRA),
+            &of_module!(desk: WAITS WORDS REFUSED),
             &of_module!(segment: START END FILE FROM),
         ]
         .concat();
@@ -564,7 +499,9 @@ mod tests {
             .filter_map(|line| {
                 let cells: Vec<&str> = line.split('|').map(str::trim).collect();
                 let at: usize = cells.get(2)?.parse().ok()?;
-                Some(format!("{} {} {at}", cells[1], cells[4]))
+                // What a layer above writes is compared there.
+                let ours = cells[1] != "envelope";
+                ours.then(|| format!("{} {} {at}", cells[1], cells[4]))
             })
             .collect();
         assert_eq!(page, code);

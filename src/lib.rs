@@ -12,6 +12,9 @@ mod error;
 mod growth;
 mod lane;
 pub mod layout;
+mod ledger;
+#[cfg(not(laneway_loom))]
+pub mod mailbox;
 #[cfg(not(laneway_loom))]
 mod queue;
 mod record;

@@ -67,7 +67,7 @@ impl Queue {
             Region::with_ring(&words, &[SLEEPS, PRESSURE], capacity, behind, observed)
         };
         let in_slots = |words: &[usize]| -> Vec<usize> {
-            (0..lanes).flat_map(|lane| words.iter().map(move |word| layout::slot_offset(lane, 0) + word)).collect()
+            (0..lanes).flat_map(|lane| words.iter().map(move |word| layout::slot_offset(lane) + word)).collect()
         };
         let words = {
             use layout::slot::*;
@@ -102,7 +102,7 @@ impl Queue {
             marks: Marks::new(&Limits::zeroed(), self.capacity),
             max_message: layout::max_payload(self.capacity).max(layout::max_payload_of_segment(self.overflow_limit))
                 as u32,
-            outcome_slots: 0,
+            ledger_entries: 0,
             fences: Fences::new(self.fence_mode),
         }
     }
@@ -161,7 +161,7 @@ impl Queue {
             table,
             memory.max_message,
             0,
-            memory.receiver.peer(layout::slot_offset(lane, 0) + layout::slot::READ_POS),
+            memory.receiver.peer(layout::slot_offset(lane) + layout::slot::READ_POS),
             memory.lane.own(layout::lane::ACCEPTED),
         );
         DoomedSender { ring: ring.expect("the lane is sound").0, claim: None, table: self.table(lane), memory }
@@ -174,7 +174,7 @@ impl Queue {
             memory.lane.window(&table.ring()),
             table,
             memory.max_message,
-            memory.receiver.own(layout::slot_offset(lane, 0) + layout::slot::READ_POS),
+            memory.receiver.own(layout::slot_offset(lane) + layout::slot::READ_POS),
         );
         DoomedReceiver { ring, sleeps: memory.receiver.own(layout::receiver::SLEEPS) }
     }

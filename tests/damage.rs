@@ -72,7 +72,7 @@ const FIELDS: [(&str, usize, usize); 17] = [
     ("trust", offset_of!(Header, trust), 4),
     ("lane", offset_of!(Header, lane), 4),
     ("priority", offset_of!(Header, priority), 4),
-    ("outcome_slots", offset_of!(Header, outcome_slots), 4),
+    ("ledger_entries", offset_of!(Header, ledger_entries), 4),
     ("segment_slots", offset_of!(Header, segment_slots), 4),
     ("created_ns", offset_of!(Header, created_ns), 8),
     ("features", offset_of!(Header, features), 8),

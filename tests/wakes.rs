@@ -111,7 +111,7 @@ fn whoever_else_waits_on_the_bell_takes_no_wake_up_from_the_receiver() {
                 }
             });
         }
-        let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let answer = std::panic::catch_unwind(AssertUnwindSafe(|| {
             wake_again_and_again(&queue, |message| assert!(sender.send(message).is_ok()))
         }));
         stop.store(true, Ordering::Relaxed);

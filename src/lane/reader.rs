@@ -306,7 +306,7 @@ impl Reader {
         let damage = self.memory.damage(broken);
         self.damage.set(Some(damage));
         self.ring.stop(broken);
-        record_damage(&self.memory.receiver, damage, self.memory.outcome_slots);
+        record_damage(&self.memory.receiver, damage);
         self.sender.ring_anyway();
         damage
     }

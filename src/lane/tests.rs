@@ -21,7 +21,7 @@ fn memory(capacity: u64, overflow_limit: u64) -> Memory {
     let longest = layout::max_payload(capacity).max(layout::max_payload_of_segment(overflow_limit));
     Memory {
         lane: Region::heap(lane as usize),
-        receiver: Region::heap(layout::slot_offset(1, 0)),
+        receiver: Region::heap(layout::slot_offset(1)),
         bell: Region::heap(4096),
         number: 0,
         priority: 0,
@@ -29,7 +29,6 @@ fn memory(capacity: u64, overflow_limit: u64) -> Memory {
         overflow_limit,
         marks: Marks::new(&Limits::zeroed(), capacity),
         max_message: longest as u32,
-        outcome_slots: 0,
         fences: Fences::new(FenceMode::Symmetric),
     }
 }

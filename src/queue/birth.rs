@@ -5,7 +5,7 @@
 
 use super::files::*;
 use crate::error::{Cause, Error};
-use crate::layout::{self, FileKind, Header, Limits};
+use crate::layout::{self, FileKind, Header, Limits, Note};
 use crate::sys::dir::{Dir, FileStat, stat_file};
 use crate::sys::{fence, host, lock};
 use std::fs::File;
@@ -13,12 +13,18 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
-/// Creates a queue's directory with every file but the lanes, and then gives it its name.
-pub(super) fn create(path: &Path, header: &Header, limits: &Limits, opening: Opening) -> Result<(), Error> {
-    build(path, header, limits, opening).map_err(|cause| Error::new("create", path, cause))
+/// What a queue's creator says besides the header.
+pub(super) struct Born {
+    pub(super) limits: Limits,
+    pub(super) note: Note,
 }
 
-fn build(path: &Path, header: &Header, limits: &Limits, opening: Opening) -> Result<(), Cause> {
+/// Creates a queue's directory with every file but the lanes, and then gives it its name.
+pub(super) fn create(path: &Path, header: &Header, born: &Born, opening: Opening) -> Result<(), Error> {
+    build(path, header, born, opening).map_err(|cause| Error::new("create", path, cause))
+}
+
+fn build(path: &Path, header: &Header, born: &Born, opening: Opening) -> Result<(), Cause> {
     let (parent, name) = split(path)?;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(|error| io("", error))?;
     let parent = Dir::open(&parent).map_err(|error| io("", error))?;
@@ -40,7 +46,7 @@ fn build(path: &Path, header: &Header, limits: &Limits, opening: Opening) -> Res
             // Closed to the group until everything is there.
             dir.set_group(gid).and_then(|()| dir.set_mode(0o2700)).map_err(|error| io("", error))?;
         }
-        fill(&dir, &header, limits)?;
+        fill(&dir, &header, born)?;
         let trust = trust_of(&header).expect("made by Options");
         dir.set_mode(dir_mode(trust)).map_err(|error| io("", error))?;
         parent.rename_new(&temporary, &parent, &name).map_err(|error| match error.kind() {
@@ -93,13 +99,19 @@ fn is_hidden_name(name: &str) -> bool {
     name.strip_prefix(HIDDEN).is_some_and(digits)
 }
 
-fn fill(dir: &Dir, header: &Header, limits: &Limits) -> Result<(), Cause> {
+fn fill(dir: &Dir, header: &Header, born: &Born) -> Result<(), Cause> {
     for (name, kind) in [(BELL, FileKind::Bell), (RECEIVER, FileKind::Receiver)] {
         make_file(dir, name, &header.of(kind, 0))?;
     }
+    if header.ledger_entries > 0 {
+        for (name, kind) in [(LEDGER, FileKind::Ledger), (DESK, FileKind::Desk)] {
+            make_file(dir, name, &header.of(kind, 0))?;
+        }
+    }
     let queue = make_file(dir, QUEUE, &header.of(FileKind::Queue, 0))?;
     queue
-        .write_all_at(bytemuck::bytes_of(&limits.sealed()), layout::queue::LIMITS as u64)
+        .write_all_at(bytemuck::bytes_of(&born.limits.sealed()), layout::queue::LIMITS as u64)
+        .and_then(|()| queue.write_all_at(bytemuck::bytes_of(&born.note.sealed()), layout::queue::NOTE as u64))
         .map_err(|error| io(QUEUE, error))?;
     // A lane comes with its sender. Should there be no room for even one, now is the time to say so.
     let lane = header.file_len(FileKind::Lane);

@@ -6,7 +6,7 @@ use super::files::*;
 use super::{Options, Priority};
 use crate::error::{Cause, Error};
 use crate::lane::Terms;
-use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header, Limits, Trust};
+use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header, Limits, Note, Trust};
 use crate::region::{Access, Region};
 use crate::sys::dir::{self, Dir, FileStat};
 use crate::sys::{host, lock};
@@ -101,6 +101,10 @@ impl Directory {
         directory.open_part(QUEUE, FileKind::Queue, 0, false)?;
         directory.open_part(BELL, FileKind::Bell, 0, false)?;
         directory.open_part(RECEIVER, FileKind::Receiver, 0, false)?;
+        if directory.terms.header.ledger_entries > 0 {
+            directory.open_part(LEDGER, FileKind::Ledger, 0, false)?;
+            directory.open_part(DESK, FileKind::Desk, 0, false)?;
+        }
         Ok(directory)
     }
 
@@ -142,6 +146,27 @@ impl Directory {
     /// Maps the receiver's file.
     pub(super) fn map_receiver(&self, writable: bool) -> Result<Arc<Region>, Cause> {
         self.map(RECEIVER, FileKind::Receiver, 0, writable).map(|(region, _)| region)
+    }
+
+    /// What the layer above left in the `queue` file.
+    pub(super) fn note(&self) -> Result<Note, Cause> {
+        read_sealed(&self.dir, layout::queue::NOTE, "the note's checksum", Note::sealed)
+    }
+
+    /// Maps the ledger's file, of a queue that has one.
+    pub(super) fn map_ledger(&self, writable: bool) -> Result<Arc<Region>, Cause> {
+        self.map(LEDGER, FileKind::Ledger, 0, writable).map(|(region, _)| region)
+    }
+
+    /// Maps the file of hints for the receiver of a queue with a ledger.
+    pub(super) fn map_desk(&self) -> Result<Arc<Region>, Cause> {
+        self.map(DESK, FileKind::Desk, 0, true).map(|(region, _)| region)
+    }
+
+    /// The user who owns a lane's file.
+    pub(super) fn lane_owner(&self, number: u32) -> Result<u32, Cause> {
+        let name = lane_name(number);
+        self.dir.stat_name(&name).map(|stat| stat.st_uid).map_err(|error| io(&name, error))
     }
 
     /// Reads bytes of a lane's file, without touching what it does not have; false when they are not there.
@@ -370,8 +395,8 @@ fn open_checked(dir: &Dir, name: &str, uid: Option<u32>, writable: bool) -> Resu
         ErrorKind::IsADirectory => untrusted(name, "it is a directory"),
         _ => io(name, error),
     })?;
-    // Anybody in the group may write the bell; that of a cooperative queue is in nobody else's reach.
-    let others = if name == BELL { 0o002 } else { 0o022 };
+    // Anybody in the group may write the bell and the desk; those of a cooperative queue are in nobody else's reach.
+    let others = if [BELL, DESK].contains(&name) { 0o002 } else { 0o022 };
     check_owner(&file, name, uid, others)?;
     let mut header = Header::zeroed();
     match file.read_exact_at(bytemuck::bytes_of_mut(&mut header), 0) {
@@ -429,11 +454,7 @@ fn check_identity(header: &Header) -> Result<(FenceMode, Trust), Cause> {
     let Some(trust) = trust_of(header) else {
         return Err(wrong("trust", header.trust.into(), "0 or 1"));
     };
-    let reserved: [(&'static str, u64); 3] = [
-        ("priority", header.priority.into()),
-        ("outcome_slots", header.outcome_slots.into()),
-        ("reserved", header.reserved),
-    ];
+    let reserved: [(&'static str, u64); 2] = [("priority", header.priority.into()), ("reserved", header.reserved)];
     if let Some((field, found)) = reserved.into_iter().find(|(_, found)| *found != 0) {
         return Err(wrong(field, found, "0"));
     }
@@ -454,23 +475,37 @@ fn check_identity(header: &Header) -> Result<(FenceMode, Trust), Cause> {
 
 /// What else the creator set, from the `queue` file.
 fn read_limits(dir: &Dir) -> Result<Limits, Cause> {
-    let file = dir.open_file(QUEUE, false).map_err(|error| io(QUEUE, error))?;
-    let mut limits = Limits::zeroed();
-    match file.read_exact_at(bytemuck::bytes_of_mut(&mut limits), layout::queue::LIMITS as u64) {
-        // That the file is too short is said with its numbers, when its size is asked for.
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Limits::zeroed()),
-        answer => answer.map_err(|error| io(QUEUE, error))?,
-    }
-    let sealed = limits.sealed();
-    if limits != sealed {
-        let (found, expected) = (format!("{:#018x}", limits.checksum), format!("{:#018x}", sealed.checksum));
-        return Err(damaged(QUEUE, "the limits' checksum", found, expected));
-    }
+    let limits: Limits = read_sealed(dir, layout::queue::LIMITS, "the limits' checksum", Limits::sealed)?;
     Options::are_marks_of(&limits).map_err(|cause| match cause {
         Cause::Option { option, value, rule } => damaged(QUEUE, option, value.to_string(), rule.to_owned()),
         other => other,
     })?;
     Ok(limits)
+}
+
+/// A part of the `queue` file that carries a checksum as its last word.
+fn read_sealed<T: bytemuck::Pod + PartialEq>(
+    dir: &Dir,
+    at: usize,
+    field: &'static str,
+    sealed: impl Fn(T) -> T,
+) -> Result<T, Cause> {
+    let file = dir.open_file(QUEUE, false).map_err(|error| io(QUEUE, error))?;
+    let mut part = T::zeroed();
+    match file.read_exact_at(bytemuck::bytes_of_mut(&mut part), at as u64) {
+        // That the file is too short is said with its numbers, when its size is asked for.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(T::zeroed()),
+        answer => answer.map_err(|error| io(QUEUE, error))?,
+    }
+    let right = sealed(part);
+    if part != right {
+        let checksum = |part: &T| {
+            let words: &[u64] = bytemuck::cast_slice(std::slice::from_ref(part));
+            format!("{:#018x}", words[words.len() - 1])
+        };
+        return Err(damaged(QUEUE, field, checksum(&part), checksum(&right)));
+    }
+    Ok(part)
 }
 
 /// The first field in which a file's header differs from what it should be.
@@ -487,7 +522,7 @@ fn difference(name: &str, found: &Header, expected: &Header) -> Cause {
         ("trust", found.trust.into(), expected.trust.into()),
         ("lane", found.lane.into(), expected.lane.into()),
         ("priority", found.priority.into(), expected.priority.into()),
-        ("outcome_slots", found.outcome_slots.into(), expected.outcome_slots.into()),
+        ("ledger_entries", found.ledger_entries.into(), expected.ledger_entries.into()),
         ("segment_slots", found.segment_slots.into(), expected.segment_slots.into()),
         ("created_ns", found.created_ns.into(), expected.created_ns.into()),
         ("features", found.features.into(), expected.features.into()),

@@ -1,9 +1,58 @@
 //! Everything that was there at one moment, and nothing that came later.
 
-use super::Message;
 use super::receiver::Receiver;
+use super::{Message, Priority};
+use crate::error::Error;
 use crate::lane::Reader;
 use std::fmt;
+
+impl Receiver {
+    /// Everything that was committed before the call, from every lane, and no more from a lane than it can hold: a
+    /// sender that never stops cannot keep the drain from ending.
+    ///
+    /// "Before" is meant literally: the call orders itself against every sender on the host (at the cost of a system
+    /// call or two), so a message whose `send` had returned by then is in it, also when nothing else told the receiver
+    /// of it. Never blocks. Messages come, and are released together, lane by lane, the more urgent lanes first.
+    ///
+    /// # Errors
+    /// When the directory was removed or cannot be listed, or a lane cannot be mapped for want of memory or files: then a
+    /// lane might have been missed. Damage is no error: [`damage`](Self::damage) lists it.
+    pub fn drain(&self) -> Result<Drain<'_>, Error> {
+        // ORDERING(dekker): what the senders see as sent before our first look.
+        self.sleeper.heavy_fence();
+        self.find_lanes().map_err(|cause| self.error("drain", cause))?;
+        let mut lanes: Vec<&Reader> = self.known().collect();
+        lanes.sort_by_key(|lane| Priority::of(lane.priority()));
+        // What the drain takes is no part of a turn.
+        self.schedule.borrow_mut().delivered(self.taken(), false);
+        self.end_turn();
+        Ok(Drain::new(self, lanes))
+    }
+
+    /// For a worker that goes about its work in turns: either confirms that the queue was empty, or hands back what
+    /// came in the meantime, so that no message waits for an unrelated later turn. Never blocks.
+    ///
+    /// ```
+    /// # use laneway::{Queue, TurnEnd};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let receiver = Queue::create(dir.path().join("agent"))?.receiver()?;
+    /// loop {
+    ///     // ... one step of the turn ...
+    ///     match receiver.finish_turn()? {
+    ///         TurnEnd::Quiet => break,
+    ///         TurnEnd::Late(mail) => mail.for_each(|message| println!("steered: {message:?}")),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn finish_turn(&self) -> Result<TurnEnd<'_>, Error> {
+        // A lane that is found empty was empty at every instant since the receiver last took from it, so one pass that
+        // finds all of them empty shows that they were so together, at the instant at which the pass began.
+        let drain = self.drain()?;
+        // Damage is not mail: it must not keep a turn from ending.
+        Ok(if self.has_mail() { TurnEnd::Late(drain) } else { TurnEnd::Quiet })
+    }
+}
 
 /// Everything that was committed before [`Receiver::drain`] was called.
 pub struct Drain<'a> {

@@ -14,6 +14,9 @@ use std::time::Duration;
 pub(super) const QUEUE: &str = "queue";
 pub(super) const BELL: &str = "bell";
 pub(super) const RECEIVER: &str = "receiver";
+/// What became of messages, in a queue that keeps a ledger; and what others leave for its receiver to look at.
+pub(super) const LEDGER: &str = "ledger";
+pub(super) const DESK: &str = "desk";
 pub(super) const RECEIVER_LOCK: &str = "receiver.lock";
 /// A file that is there for a moment while a queue is built.
 pub(super) const TRIAL: &str = ".trial";
@@ -49,7 +52,9 @@ pub(super) fn lane_number(name: &str) -> Option<u32> {
 
 pub(super) fn is_queue_file(name: &str) -> bool {
     let owner = [".lock", ".new", ".alive"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-    [QUEUE, BELL, RECEIVER, RECEIVER_LOCK, TRIAL].contains(&name) || owner == RECEIVER || lane_number(owner).is_some()
+    [QUEUE, BELL, RECEIVER, RECEIVER_LOCK, LEDGER, DESK, TRIAL].contains(&name)
+        || owner == RECEIVER
+        || lane_number(owner).is_some()
 }
 
 /// The mode of a queue's directory.
@@ -65,7 +70,7 @@ pub(super) fn dir_mode(trust: Trust) -> u32 {
 pub(super) fn file_mode(trust: Trust, kind: FileKind) -> u32 {
     match (trust, kind) {
         (Trust::Cooperative, _) => 0o600,
-        (Trust::Contained, FileKind::Bell) => 0o660,
+        (Trust::Contained, FileKind::Bell | FileKind::Desk) => 0o660,
         (Trust::Contained, _) => 0o640,
     }
 }
@@ -93,7 +98,8 @@ pub(super) fn split(path: &Path) -> Result<(PathBuf, String), Cause> {
 
 /// Makes a file with a header, its bytes reserved and zero.
 pub(super) fn make_file(dir: &Dir, name: &str, header: &Header) -> Result<File, Cause> {
-    let kind = [FileKind::Queue, FileKind::Bell, FileKind::Receiver, FileKind::Lane]
+    use FileKind::{Bell, Desk, Lane, Ledger, Queue, Receiver};
+    let kind = [Queue, Bell, Receiver, Lane, Ledger, Desk]
         .into_iter()
         .find(|kind| *kind as u32 == header.kind)
         .expect("made by Header::of");

@@ -149,7 +149,7 @@ impl Fuzzed {
     /// message. Fails on what must not be found, however the bytes lie.
     pub fn read(&self, number: u32, mut plan: impl FnMut() -> Plan) {
         let memory = self.memory(number);
-        let slot = layout::slot_offset(number as usize, memory.outcome_slots);
+        let slot = layout::slot_offset(number as usize);
         let table = || Table::new(&memory.lane, memory.capacity, memory.overflow_limit);
         let ring = table().ring();
         let (window, read_pos) = (memory.lane.window(&ring), memory.receiver.own(slot + layout::slot::READ_POS));

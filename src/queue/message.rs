@@ -152,6 +152,30 @@ impl<'a> MessageRef<'a> {
         }
     }
 
+    /// Copies part of the payload, from `at` on (a multiple of 8), to all of `to`.
+    ///
+    /// # Panics
+    /// When the payload ends before, or `at` is no multiple of 8.
+    #[inline]
+    pub fn copy_part_to(&self, at: usize, to: &mut [u8]) {
+        let end = at.checked_add(to.len());
+        assert!(
+            at.is_multiple_of(8) && end.is_some_and(|end| end <= self.len()),
+            "no such part of {} bytes",
+            self.len()
+        );
+        // SAFETY: just checked to lie inside the payload, which lies inside its record (I5).
+        #[expect(unsafe_code, reason = "the copy takes a pointer")]
+        unsafe {
+            self.payload.copy_out(at, to.as_mut_ptr(), to.len());
+        }
+    }
+
+    /// How many messages its sender has committed behind it that were not taken yet. Walks over them.
+    pub fn count_newer(&self) -> usize {
+        self.lane.count_ahead()
+    }
+
     /// Appends the payload to `to`. Allocates when `to` has too little room.
     #[inline]
     pub fn append_to(&self, to: &mut Vec<u8>) {

@@ -29,7 +29,7 @@ pub use drain::{Drain, TurnEnd};
 pub use fuzzed::{Fuzzed, Part, Plan};
 pub use iter::{Iter, TryIter};
 pub use message::{Message, MessageReader, MessageRef};
-pub use observer::{LaneStat, Observer, Peeked, QueueStat};
+pub use observer::{Cursor, LaneStat, Observer, Peeked, QueueStat};
 pub use on_full::{NotAnOnFull, OnFull};
 pub use options::Options;
 pub use pair::pair;
@@ -41,7 +41,9 @@ pub use sender_options::SenderOptions;
 
 use crate::error::{Cause, Error};
 use crate::lane::Pressure;
+use crate::region::Region;
 use crate::sys::dir::Dir;
+use crate::sys::fence::Fences;
 use directory::Directory;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -153,6 +155,37 @@ impl Queue {
     /// The queue's directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Random, and no other queue's, whatever its name.
+    pub fn id(&self) -> [u8; 16] {
+        self.directory.header().queue_id
+    }
+
+    /// An error about it.
+    pub(crate) fn error(&self, verb: &'static str, cause: Cause) -> Error {
+        self.directory.error(verb, cause)
+    }
+
+    /// The ledger, of a queue that keeps one: what became of messages.
+    pub(crate) fn ledger(&self, writable: bool) -> Result<(Arc<Region>, Arc<Region>), Error> {
+        let mapped = self.directory.map_ledger(writable).and_then(|ledger| Ok((ledger, self.directory.map_desk()?)));
+        mapped.map_err(|cause| self.directory.error("open the ledger of", cause))
+    }
+
+    /// What the layer above wanted to know of it.
+    pub(crate) fn note(&self) -> Result<[u64; 15], Error> {
+        self.directory.note().map(|note| note.words).map_err(|cause| self.directory.error("open", cause))
+    }
+
+    /// Entries of the ledger; 0 for a queue without one.
+    pub(crate) fn ledger_entries(&self) -> u32 {
+        self.directory.header().ledger_entries
+    }
+
+    /// How the two sides order their stores and loads.
+    pub(crate) fn fences(&self) -> Fences {
+        Fences::new(self.directory.terms().fence_mode)
     }
 
     /// The longest message the queue admits, bytes.

@@ -3,7 +3,7 @@
 use super::directory::{Directory, LaneFile};
 use super::{Priority, Ticket};
 use crate::error::{Cause, Damage, Error};
-use crate::lane::{Lapped, Memory, Pressure, View};
+use crate::lane::{Glance, Lapped, Memory, Pressure, View};
 use crate::layout;
 use crate::region::{Peer, Region};
 use crate::sync::{AtomicU32, AtomicU64};
@@ -128,8 +128,10 @@ impl Observer {
         let sleeps: Peer<AtomicU32> = self.receiver.peer(layout::receiver::SLEEPS);
         let attaches: Peer<AtomicU64> = self.receiver.peer(layout::receiver::ATTACHES);
         let header = self.directory.header();
-        let kinds = [layout::FileKind::Queue, layout::FileKind::Bell, layout::FileKind::Receiver];
-        let files: u64 = kinds.into_iter().map(|kind| header.file_len(kind).next_multiple_of(layout::PAGE)).sum();
+        use layout::FileKind::{Bell, Desk, Ledger, Queue, Receiver};
+        let kinds =
+            [Queue, Bell, Receiver].into_iter().chain([Ledger, Desk].into_iter().filter(|_| header.ledger_entries > 0));
+        let files: u64 = kinds.map(|kind| header.file_len(kind).next_multiple_of(layout::PAGE)).sum();
         // A lock that was born has one byte, and takes a page for it.
         let lane_files = header.file_len(layout::FileKind::Lane) + header.overflow_limit + layout::PAGE;
         let reserved_bytes = self.directory.bytes().map_err(|cause| self.directory.error("observe", cause))?;
@@ -153,6 +155,28 @@ impl Observer {
     pub fn depth_bytes(&mut self) -> Result<u64, Error> {
         self.find_lanes()?;
         Ok(self.lanes.values().map(|(_, view)| view.glance().waiting.bytes).sum())
+    }
+
+    /// How far a lane's sender and its receiver are: no system call for a lane that is known. None for one that is not there.
+    pub fn cursor(&mut self, lane: u32) -> Result<Option<Cursor>, Error> {
+        if !self.lanes.contains_key(&lane) {
+            self.find_lanes()?;
+        }
+        Ok(self.lanes.get(&lane).map(|(_, view)| {
+            // In this order, so that what is behind the one is not behind the other.
+            let read_pos = view.begin();
+            Cursor { read_pos, write_pos: view.glance().write_pos }
+        }))
+    }
+
+    /// Messages committed and not released, over the lanes that are known, as their senders and the receiver count. No system call.
+    pub fn depth_messages(&self) -> u64 {
+        self.lanes.values().map(|(_, view)| depth_messages(&view.glance())).sum()
+    }
+
+    /// Looks for lanes that came since the last time.
+    pub fn refresh(&mut self) -> Result<(), Error> {
+        self.find_lanes()
     }
 
     /// Whether a receiver is attached, by the kernel's word: true from the moment it attached until it is gone.
@@ -202,8 +226,7 @@ impl Observer {
             high_water_bytes: glance.high_water,
             pressure: glance.pressure,
             dropped: glance.dropped,
-            // As with bytes: there are no more than there is room for.
-            depth_messages: glance.sent.saturating_sub(glance.received).min(glance.waiting.bytes / 8),
+            depth_messages: depth_messages(&glance),
             write_pos: glance.write_pos,
             read_pos: glance.read_pos,
             sent: glance.sent,
@@ -238,6 +261,20 @@ impl Observer {
         }
         Ok(())
     }
+}
+
+/// As with bytes: there are no more than there is room for.
+fn depth_messages(glance: &Glance) -> u64 {
+    glance.sent.saturating_sub(glance.received).min(glance.waiting.bytes / 8)
+}
+
+/// How far the two sides of a lane are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Everything below was released.
+    pub read_pos: u64,
+    /// Everything below was committed, and more perhaps.
+    pub write_pos: u64,
 }
 
 impl fmt::Debug for Observer {

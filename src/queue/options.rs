@@ -5,7 +5,7 @@ use super::directory::Directory;
 use super::files::Opening;
 use super::{Queue, RateLimit};
 use crate::error::{Cause, Error};
-use crate::layout::{self, FenceMode, Header, Limits, Trust};
+use crate::layout::{self, FenceMode, Header, Limits, Note, Trust};
 use bytemuck::Zeroable;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct Options {
     /// Low and high.
     marks: Option<(u64, u64)>,
     rate_limit: Option<RateLimit>,
+    ledger_entries: u32,
+    note: Note,
     opening: Opening,
 }
 
@@ -40,12 +42,16 @@ impl Default for Options {
             overflow_limit: None,
             marks: None,
             rate_limit: None,
+            ledger_entries: 0,
+            note: Note::zeroed(),
             opening: Opening { any_filesystem: false, sigbus_guard: true, group: None },
         }
     }
 }
 
 const CAPACITY: std::ops::RangeInclusive<u64> = 4096..=1 << 30;
+
+const LEDGER: std::ops::RangeInclusive<u32> = 64..=1 << 24;
 
 /// The overflow limit of a queue whose creator sets none: so many rings, but no more bytes than that.
 const OVERFLOW_RINGS: u64 = 16;
@@ -111,6 +117,13 @@ impl Options {
         self
     }
 
+    /// Entries of a ledger, in which the receiver writes what became of messages: a power of two from 64 to 16,777,216. And what
+    /// else is to be known of the queue later. For [mailboxes](crate::mailbox), which make their queues themselves.
+    pub(crate) fn ledger(mut self, entries: u32, note: [u64; 15]) -> Options {
+        (self.ledger_entries, self.note.words) = (entries, note);
+        self
+    }
+
     /// Accept file systems that are not known to carry shared memory. The risk is yours: mappings may not be coherent
     /// and space may not be reservable.
     pub fn any_filesystem(mut self, accept: bool) -> Options {
@@ -144,7 +157,7 @@ impl Options {
         let path = path.as_ref();
         let header = self.header().map_err(|cause| Error::new("create", path, cause))?;
         let limits = self.limits().map_err(|cause| Error::new("create", path, cause))?;
-        birth::create(path, &header, &limits, self.opening)?;
+        birth::create(path, &header, &birth::Born { limits, note: self.note }, self.opening)?;
         Ok(Queue { directory: Arc::new(Directory::open(path, self.opening)?) })
     }
 
@@ -194,6 +207,10 @@ impl Options {
                 "it must be a multiple of 4096 up to 1073741824 (1 GiB), or 0",
             );
         }
+        if self.ledger_entries > 0 && !(self.ledger_entries.is_power_of_two() && LEDGER.contains(&self.ledger_entries))
+        {
+            return bad("ledger_entries", self.ledger_entries.into(), "it must be a power of two from 64 to 16777216");
+        }
         check_marks(self.marks)?;
         let most = layout::max_payload(self.capacity).max(layout::max_payload_of_segment(overflow_limit));
         let max_message = self.max_message.unwrap_or(most);
@@ -216,7 +233,7 @@ impl Options {
             trust: if self.opening.group.is_some() { Trust::Contained } else { Trust::Cooperative } as u32,
             lane: 0,
             priority: 0,
-            outcome_slots: 0,
+            ledger_entries: self.ledger_entries,
             segment_slots: layout::SEGMENT_SLOTS,
             created_ns: 0,
             features: 0,
@@ -239,6 +256,7 @@ impl Options {
             max_lanes: header.max_lanes,
             max_message: Some(header.max_message.into()),
             overflow_limit: Some(header.overflow_limit),
+            ledger_entries: header.ledger_entries,
             ..Options::default()
         };
         made.header().map(|_| ())

@@ -2,7 +2,6 @@
 
 use super::batch::Batch;
 use super::directory::{Directory, LaneFile, Lock};
-use super::drain::{Drain, TurnEnd};
 use super::iter::{Iter, TryIter};
 use super::message::Message;
 use super::priority::Priority;
@@ -40,7 +39,7 @@ use std::time::{Duration, Instant};
 pub struct Receiver {
     /// The lanes by number. A number is never given to another file, so a cell is filled once.
     lanes: Box<[OnceCell<Reader>]>,
-    schedule: RefCell<Schedule>,
+    pub(super) schedule: RefCell<Schedule>,
     lane_count: Cell<usize>,
     current: Cell<usize>,
     /// Bytes left in the turn of the current lane.
@@ -58,7 +57,7 @@ pub struct Receiver {
     /// Damage that nobody has been told of yet.
     reports: RefCell<VecDeque<Damage>>,
     role: Own<AtomicU32>,
-    sleeper: Sleeper,
+    pub(super) sleeper: Sleeper,
     waiter: Waiter,
     memory: Arc<Region>,
     bell: Arc<Region>,
@@ -218,52 +217,6 @@ impl Receiver {
         TryIter { receiver: self }
     }
 
-    /// Everything that was committed before the call, from every lane, and no more from a lane than it can hold: a
-    /// sender that never stops cannot keep the drain from ending.
-    ///
-    /// "Before" is meant literally: the call orders itself against every sender on the host (at the cost of a system
-    /// call or two), so a message whose `send` had returned by then is in it, also when nothing else told the receiver
-    /// of it. Never blocks. Messages come, and are released together, lane by lane, the more urgent lanes first.
-    ///
-    /// # Errors
-    /// When the directory was removed or cannot be listed, or a lane cannot be mapped for want of memory or files: then a
-    /// lane might have been missed. Damage is no error: [`damage`](Self::damage) lists it.
-    pub fn drain(&self) -> Result<Drain<'_>, Error> {
-        // ORDERING(dekker): what the senders see as sent before our first look.
-        self.sleeper.heavy_fence();
-        self.find_lanes().map_err(|cause| self.error("drain", cause))?;
-        let mut lanes: Vec<&Reader> = self.known().collect();
-        lanes.sort_by_key(|lane| Priority::of(lane.priority()));
-        // What the drain takes is no part of a turn.
-        self.schedule.borrow_mut().delivered(self.taken(), false);
-        self.end_turn();
-        Ok(Drain::new(self, lanes))
-    }
-
-    /// For a worker that goes about its work in turns: either confirms that the queue was empty, or hands back what
-    /// came in the meantime, so that no message waits for an unrelated later turn. Never blocks.
-    ///
-    /// ```
-    /// # use laneway::{Queue, TurnEnd};
-    /// # let dir = tempfile::tempdir()?;
-    /// # let receiver = Queue::create(dir.path().join("agent"))?.receiver()?;
-    /// loop {
-    ///     // ... one step of the turn ...
-    ///     match receiver.finish_turn()? {
-    ///         TurnEnd::Quiet => break,
-    ///         TurnEnd::Late(mail) => mail.for_each(|message| println!("steered: {message:?}")),
-    ///     }
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn finish_turn(&self) -> Result<TurnEnd<'_>, Error> {
-        // A lane that is found empty was empty at every instant since the receiver last took from it, so one pass that
-        // finds all of them empty shows that they were so together, at the instant at which the pass began.
-        let drain = self.drain()?;
-        // Damage is not mail: it must not keep a turn from ending.
-        Ok(if self.has_mail() { TurnEnd::Late(drain) } else { TurnEnd::Quiet })
-    }
-
     /// The lanes that were poisoned, and why.
     pub fn damage(&self) -> Vec<Damage> {
         self.known().filter_map(Reader::damage).chain(self.unreadable.borrow().values().copied()).collect()
@@ -279,6 +232,17 @@ impl Receiver {
     pub fn dropped(&self) -> u64 {
         self.notice_lanes();
         self.known().map(Reader::dropped).fold(0, u64::saturating_add)
+    }
+
+    /// How many messages of a lane were not taken yet. Walks over them. None for a lane that this receiver does not read.
+    pub fn count_waiting(&self, lane: u32) -> Option<usize> {
+        self.lanes.get(lane as usize).and_then(OnceCell::get).map(Reader::count_ahead)
+    }
+
+    /// The user who owns a lane's file: the sender, by the kernel's word. Takes a system call. A pair has no files.
+    pub fn lane_owner(&self, lane: u32) -> Result<u32, Error> {
+        let home = self.home.as_ref().ok_or(Cause::NotFound);
+        home.and_then(|home| home.directory.lane_owner(lane)).map_err(|cause| self.error("ask for the owner in", cause))
     }
 
     /// How many lanes this receiver reads.
@@ -461,13 +425,13 @@ impl Receiver {
         Ok(true)
     }
 
-    fn end_turn(&self) {
+    pub(super) fn end_turn(&self) {
         self.turn.set(0);
         self.turn_from.set(u64::MAX);
     }
 
     /// Bytes that the lane whose turn it is has delivered since it was last asked.
-    fn taken(&self) -> u64 {
+    pub(super) fn taken(&self) -> u64 {
         let Some(lane) = self.lanes[self.current.get()].get() else { return 0 };
         let (over, next) = (self.turn.get() == 0, lane.distance());
         let from = self.turn_from.replace(if over { u64::MAX } else { next });
@@ -481,12 +445,12 @@ impl Receiver {
         self.reports.borrow_mut().push_back(damage);
     }
 
-    fn known(&self) -> impl Iterator<Item = &Reader> {
+    pub(super) fn known(&self) -> impl Iterator<Item = &Reader> {
         self.lanes.iter().filter_map(OnceCell::get)
     }
 
     /// Whether any lane has a message, without taking it. Damage that shows is kept for the next `recv`.
-    fn has_mail(&self) -> bool {
+    pub(super) fn has_mail(&self) -> bool {
         self.known().any(|lane| {
             let found = lane.look().unwrap_or_else(|damage| {
                 self.reports.borrow_mut().push_back(damage);
@@ -520,7 +484,7 @@ impl Receiver {
     }
 
     /// Finds lanes that came since the last time, and whether the queue is still there.
-    fn find_lanes(&self) -> Result<(), Cause> {
+    pub(super) fn find_lanes(&self) -> Result<(), Cause> {
         let Some(home) = &self.home else { return Ok(()) };
         let epoch = self.lanes_epoch.before_listing();
         if !home.directory.is_attached() {
@@ -540,7 +504,7 @@ impl Receiver {
                     self.add_lane(number, self.lane_memory(home, &header, region));
                 }
                 Ok(LaneFile::Missing) => {}
-                Ok(LaneFile::Unusable(cause)) => self.refuse_lane(home, number, &cause),
+                Ok(LaneFile::Unusable(cause)) => self.refuse_lane(number, &cause),
                 Err(cause) => failure = Some(cause),
             }
         }
@@ -568,22 +532,21 @@ impl Receiver {
 
     /// Does without a lane whose file is not what it should be. What is wrong with its bytes retires it for good; what
     /// is wrong with its rights may be put right, and then counts only until the next receiver.
-    fn refuse_lane(&self, home: &Home, number: u32, cause: &Cause) {
+    fn refuse_lane(&self, number: u32, cause: &Cause) {
         let lasting = matches!(cause, Cause::Damaged { .. } | Cause::Version { .. });
         let fault = if lasting { Fault::Header } else { Fault::File };
-        let outcome_slots = home.directory.header().outcome_slots as usize;
-        let known = lane::damage_on_record(&self.memory, number, outcome_slots);
+        let known = lane::damage_on_record(&self.memory, number);
         let damage = known.unwrap_or(Damage { lane: number, fault, position: 0, found: 0 });
         self.unreadable.borrow_mut().insert(number, damage);
         if known.is_none() {
             if lasting {
-                lane::record_damage(&self.memory, damage, outcome_slots);
+                lane::record_damage(&self.memory, damage);
             }
             self.reports.borrow_mut().push_back(damage);
         }
     }
 
-    fn error(&self, verb: &'static str, cause: Cause) -> Error {
+    pub(super) fn error(&self, verb: &'static str, cause: Cause) -> Error {
         match &self.home {
             Some(home) => home.directory.error(verb, cause),
             None => Error::new(verb, std::path::Path::new("pair"), cause),

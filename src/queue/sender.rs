@@ -99,7 +99,7 @@ impl Sender {
             let mut file = directory.map_lane(number, true)?;
             let born = lock.is_born()?;
             if matches!(file, LaneFile::Missing) && !born {
-                let start = read_position(&receiver, number, header.outcome_slots);
+                let start = read_position(&receiver, number);
                 directory.create_lane(number, priority, start)?;
                 file = directory.map_lane(number, true)?;
             }
@@ -536,8 +536,8 @@ fn numbers(max_lanes: u32, priority: Priority) -> impl Iterator<Item = u32> {
 }
 
 /// Where the receiver expects a lane to begin: where a lost one would have gone on.
-fn read_position(receiver: &Arc<Region>, number: u32, outcome_slots: u32) -> u64 {
-    let slot = layout::slot_offset(number as usize, outcome_slots as usize);
+fn read_position(receiver: &Arc<Region>, number: u32) -> u64 {
+    let slot = layout::slot_offset(number as usize);
     let read_pos: Peer<AtomicU64> = receiver.peer(slot + layout::slot::READ_POS);
     read_pos.load() & !7
 }

@@ -38,3 +38,18 @@ pub(crate) fn random_id() -> io::Result<[u8; 16]> {
 pub(crate) fn euid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
+
+/// `CLOCK_BOOTTIME`, nanoseconds, as this process's time namespace has it. No system call where the kernel offers a vDSO.
+#[inline]
+pub(crate) fn boottime_ns() -> u64 {
+    clock_ns(nix::time::ClockId::CLOCK_BOOTTIME)
+}
+
+/// What this process's time namespace adds to the host's `CLOCK_BOOTTIME`, nanoseconds; 0 where the kernel does not say.
+pub(crate) fn boottime_offset_ns() -> i64 {
+    let text = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("boottime"));
+    let mut numbers = line.unwrap_or_default().split_whitespace().map_while(|word| word.parse::<i64>().ok());
+    let (seconds, rest) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}

@@ -80,7 +80,7 @@ pub(crate) fn check(bytes: &[u8]) -> (u64, u64) {
 
 /// The offset of a lane's slot in `receiver`.
 pub(crate) fn slot(lane: u32) -> usize {
-    layout::slot_offset(lane as usize, 0)
+    layout::slot_offset(lane as usize)
 }
 
 pub(crate) fn peek(file: impl AsRef<Path>, offset: usize) -> u64 {

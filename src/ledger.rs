@@ -1,0 +1,424 @@
+//! The ledger: what became of each message, as the receiver says. One writes it, everybody reads it, at any time.
+//!
+//! A table of entries in fixed places. An entry stands within a few places of where its key belongs, so that nobody
+//! follows a chain that somebody else is changing; when there is no room, anywhere, and a count says that there are such. Entries
+//! of messages that are not done with stay; those that are done with make room for newer ones, the oldest first: so a ledger
+//! remembers about as many outcomes as it has entries. Knows nothing of messages but their keys.
+//!
+//! Others leave word for the receiver in the **desk**: two counts, which anyone may write and nobody believes. Both go by
+//! the argument of `bell.rs`: who waits counts, fences, and looks once more; who writes an entry fences, and looks at the count.
+
+use crate::layout::{self, Place, entry};
+use crate::region::{Own, Peer, Region, Window};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, load_acquire};
+use crate::sys::fence::Fences;
+use crate::sys::futex;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How far from its place an entry may be.
+const REACH: u64 = if cfg!(laneway_loom) { 2 } else { 16 };
+
+/// What an entry is about. Never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key(u64);
+
+/// Bits of a key below the number of what it is about.
+const BITS: u32 = 52;
+
+/// The numbers above those of lanes.
+const LAST_LANE: u64 = 1024;
+
+impl Key {
+    /// A message of a lane. None for a position that no lane comes to.
+    pub(crate) fn message(lane: u32, position: u64) -> Option<Key> {
+        let words = position / 8;
+        let known = u64::from(lane) < LAST_LANE && words < 1 << BITS && position.is_multiple_of(8);
+        known.then_some(Key((u64::from(lane) + 1) << BITS | words))
+    }
+
+    /// The key that messages share of which only one counts; `family` tells apart what for.
+    pub(crate) fn shared(family: u16, hash: u64) -> Key {
+        Key((LAST_LANE + 1 + u64::from(family % 2)) << BITS | hash >> (64 - BITS))
+    }
+
+    /// The word of an entry that is about anything; none for 0.
+    pub(crate) fn from_word(word: u64) -> Option<Key> {
+        (word >> BITS != 0).then_some(Key(word))
+    }
+
+    pub(crate) fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The message's lane and position.
+    pub(crate) fn place(self) -> Option<(u32, u64)> {
+        let lane = (self.0 >> BITS).checked_sub(1).filter(|lane| *lane < LAST_LANE)?;
+        Some((lane as u32, (self.0 & ((1 << BITS) - 1)) * 8))
+    }
+
+    /// Where in a table of so many entries it belongs.
+    fn home(self, entries: u64) -> u64 {
+        // The upper half of the product depends on all bits of the key.
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & (entries - 1)
+    }
+}
+
+/// What the ledger says of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Never 0.
+    pub(crate) state: u8,
+    pub(crate) reason: u8,
+    pub(crate) attempts: u16,
+    /// Nanoseconds since the boot.
+    pub(crate) at: u64,
+    pub(crate) extra: u64,
+}
+
+/// The table, for whoever has it mapped.
+struct Book {
+    words: Window,
+    entries: u64,
+    /// How many entries stand further than [`REACH`] from where they belong.
+    spilled: Peer<AtomicU64>,
+}
+
+impl Book {
+    fn new(ledger: &Arc<Region>, entries: u32) -> Book {
+        let place = Place {
+            offset: layout::ledger::ENTRIES as u64,
+            window: u64::from(entries) * entry::LEN as u64,
+            start: 0,
+            end: u64::MAX,
+        };
+        Book { words: ledger.window(&place), entries: entries.into(), spilled: ledger.peer(layout::ledger::SPILLED) }
+    }
+
+    fn word(&self, at: u64, offset: usize) -> &AtomicU64 {
+        self.words.word(at * entry::LEN as u64 + offset as u64)
+    }
+
+    /// Where this key stands, if it has not been spilled.
+    fn places(&self, key: Key) -> impl Iterator<Item = u64> + use<> {
+        let (home, entries) = (key.home(self.entries), self.entries);
+        (home..home + REACH.min(entries)).map(move |at| at & (entries - 1))
+    }
+
+    fn is_spilled(&self, key: Key, at: u64) -> bool {
+        self.places(key).all(|place| place != at)
+    }
+
+    /// What is said of this key, whoever is writing meanwhile.
+    fn find(&self, key: Key) -> Option<Entry> {
+        for at in self.places(key) {
+            match self.look(at, key) {
+                Look::Found(entry) => return Some(entry),
+                Look::Other => {}
+                Look::Never => break,
+            }
+        }
+        if self.spilled.load() == 0 {
+            return None;
+        }
+        let found = |at| if let Look::Found(entry) = self.look(at, key) { Some(entry) } else { None };
+        (0..self.entries).find_map(found)
+    }
+
+    fn look(&self, at: u64, key: Key) -> Look {
+        // An entry can be given to another while it is read; then this key is not here any more.
+        // ORDERING(ledger): what stands beside the key belongs to it, or to a later one.
+        match load_acquire(self.word(at, entry::KEY)) {
+            0 => return Look::Never,
+            word if word == key.0 => {}
+            _ => return Look::Other,
+        }
+        // ORDERING(ledger): with the state comes what the receiver did before.
+        let state = load_acquire(self.word(at, entry::STATE));
+        // ORDERING(ledger): relaxed, both; the fence below puts them before the second look at the key.
+        let when = self.word(at, entry::AT).load(Ordering::Relaxed);
+        // ORDERING(ledger): as above.
+        let extra = self.word(at, entry::EXTRA).load(Ordering::Relaxed);
+        // ORDERING(ledger): pairs with the fence after a key was changed.
+        fence(Ordering::Acquire);
+        // ORDERING(ledger): relaxed; the fence above.
+        let same = self.word(at, entry::KEY).load(Ordering::Relaxed) == key.0;
+        if same && state != 0 { Look::Found(unpack(state, when, extra)) } else { Look::Other }
+    }
+}
+
+/// What stands at a place.
+enum Look {
+    Found(Entry),
+    Other,
+    /// Nothing ever did, nor anything behind it that belongs before it.
+    Never,
+}
+
+fn pack(entry: &Entry, order: u32) -> u64 {
+    u64::from(entry.state) | u64::from(entry.reason) << 8 | u64::from(entry.attempts) << 16 | u64::from(order) << 32
+}
+
+fn unpack(state: u64, at: u64, extra: u64) -> Entry {
+    Entry { state: state as u8, reason: (state >> 8) as u8, attempts: (state >> 16) as u16, at, extra }
+}
+
+/// The ledger of whoever holds the receiver's lock.
+pub(crate) struct Ledger {
+    book: Book,
+    spilled: Own<AtomicU64>,
+    bell: Own<AtomicU32>,
+    waits: Peer<AtomicU64>,
+    /// The count of waits for which we rang.
+    rung: Cell<u64>,
+    words: Peer<AtomicU64>,
+    /// The count of words left at which we looked.
+    read_words: Cell<u64>,
+    /// Counts changes, so that the oldest entries can be told.
+    order: Cell<u32>,
+    fences: Fences,
+}
+
+/// There is no room: all entries that this one could take are of messages that are not done with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crowded;
+
+impl Ledger {
+    pub(crate) fn new(ledger: &Arc<Region>, desk: &Arc<Region>, entries: u32, fences: Fences) -> Ledger {
+        let ledger = Ledger {
+            book: Book::new(ledger, entries),
+            spilled: ledger.own(layout::ledger::SPILLED),
+            bell: ledger.own(layout::ledger::SEQ),
+            waits: desk.peer(layout::desk::WAITS),
+            rung: Cell::new(0),
+            words: desk.peer(layout::desk::WORDS),
+            // Not what is there: the first look finds what was left while nobody was here.
+            read_words: Cell::new(u64::MAX),
+            order: Cell::new(0),
+            fences,
+        };
+        let last = ledger.all().map(|(_, _, order)| order).max();
+        ledger.order.set(last.unwrap_or(0));
+        ledger
+    }
+
+    /// What the ledger says of this key.
+    pub(crate) fn find(&self, key: Key) -> Option<Entry> {
+        self.book.find(key)
+    }
+
+    /// All entries.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Key, Entry)> + '_ {
+        self.all().map(|(key, entry, _)| (key, entry))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Key, Entry, u32)> + '_ {
+        (0..self.book.entries).filter_map(|at| {
+            // ORDERING(takeover): relaxed; the receiver's lock ordered us behind the last one.
+            let load = |offset| self.book.word(at, offset).load(Ordering::Relaxed);
+            let (key, state) = (Key::from_word(load(entry::KEY))?, load(entry::STATE));
+            (state != 0).then(|| (key, unpack(state, load(entry::AT), load(entry::EXTRA)), (state >> 32) as u32))
+        })
+    }
+
+    /// Writes what became of a message, in place of what was said of it, or of the oldest message that may be forgotten,
+    /// as `forgettable` says. The kernel is not called.
+    pub(crate) fn write(
+        &self,
+        key: Key,
+        entry: &Entry,
+        forgettable: impl Fn(Key, &Entry) -> bool,
+    ) -> Result<(), Crowded> {
+        let order = self.order.get().wrapping_add(1);
+        let at = self.place_for(key, order, forgettable).ok_or(Crowded)?;
+        self.order.set(order);
+        // ORDERING(ledger): relaxed, both: whoever finds the state below finds them, or later ones.
+        self.book.word(at, entry::AT).store(entry.at, Ordering::Relaxed);
+        // ORDERING(ledger): as above.
+        self.book.word(at, entry::EXTRA).store(entry.extra, Ordering::Relaxed);
+        // ORDERING(ledger): what was done before it is visible to whoever finds the state.
+        self.book.word(at, entry::STATE).store(pack(entry, order), Ordering::Release);
+        Ok(())
+    }
+
+    /// Where an entry for this key is, or can be.
+    fn place_for(&self, key: Key, order: u32, forgettable: impl Fn(Key, &Entry) -> bool) -> Option<u64> {
+        let mut oldest = None;
+        for at in self.book.places(key) {
+            let (word, age) = self.weigh(at, order, &forgettable);
+            if word == key.0 {
+                return Some(at);
+            }
+            if age.is_some() && oldest.is_none_or(|(_, oldest)| age > oldest) {
+                oldest = Some((at, age));
+            }
+            if word == 0 {
+                break;
+            }
+        }
+        match oldest {
+            // Seldom is anything spilled, and seldom is this one.
+            Some((at, _)) if self.book.spilled.load() == 0 => Some(self.hand_over(at, key)),
+            _ => self.place_beyond(key, order, forgettable, oldest.map(|(at, _)| at)),
+        }
+    }
+
+    #[cold]
+    fn place_beyond(
+        &self,
+        key: Key,
+        order: u32,
+        forgettable: impl Fn(Key, &Entry) -> bool,
+        near: Option<u64>,
+    ) -> Option<u64> {
+        // ORDERING(takeover): relaxed; nobody else writes it.
+        let found = |at: &u64| self.book.word(*at, entry::KEY).load(Ordering::Relaxed) == key.0;
+        if let Some(at) = (0..self.book.entries).find(found) {
+            return Some(at);
+        }
+        let free = |at: &u64| self.weigh(*at, order, &forgettable).1.is_some();
+        near.or_else(|| (0..self.book.entries).find(free)).map(|at| self.hand_over(at, key))
+    }
+
+    /// The key at a place, and if it may be given to another, how old what stands there is.
+    fn weigh(&self, at: u64, order: u32, forgettable: &impl Fn(Key, &Entry) -> bool) -> (u64, Option<u32>) {
+        // ORDERING(takeover): relaxed, all; nobody else writes them.
+        let load = |offset| self.book.word(at, offset).load(Ordering::Relaxed);
+        let (word, state) = (load(entry::KEY), load(entry::STATE));
+        let age = match Key::from_word(word) {
+            Some(key) if state != 0 => forgettable(key, &unpack(state, load(entry::AT), load(entry::EXTRA)))
+                .then(|| order.wrapping_sub((state >> 32) as u32)),
+            _ => Some(u32::MAX),
+        };
+        (word, age)
+    }
+
+    /// Gives a place to another key. Nothing is said of either meanwhile, also when we die on the way.
+    fn hand_over(&self, at: u64, key: Key) -> u64 {
+        // ORDERING(takeover): relaxed; nobody else writes it.
+        let old = Key::from_word(self.book.word(at, entry::KEY).load(Ordering::Relaxed));
+        let spilled = u64::from(self.book.is_spilled(key, at));
+        // More are said to be spilled than are, rather than fewer.
+        if spilled > 0 {
+            // ORDERING(hint): who does not see it yet does not find the entry yet.
+            self.spilled.store(self.book.spilled.load().wrapping_add(1), Ordering::Relaxed);
+        }
+        // ORDERING(ledger): no state before the new key: who finds the new key does not find the old one's state.
+        self.book.word(at, entry::STATE).store(0, Ordering::Relaxed);
+        // ORDERING(ledger): after the state.
+        self.book.word(at, entry::KEY).store(key.0, Ordering::Release);
+        // ORDERING(ledger): the key before what will stand beside it.
+        fence(Ordering::Release);
+        if old.is_some_and(|old| self.book.is_spilled(old, at)) {
+            // ORDERING(hint): as above.
+            self.spilled.store(self.book.spilled.load().saturating_sub(1), Ordering::Relaxed);
+        }
+        at
+    }
+
+    /// Whether somebody has left word since the last time. To be asked after an entry was written that says that a message is
+    /// taken: whoever leaves word looks for that entry afterwards, and one of the two sees the other.
+    #[inline]
+    pub(crate) fn has_word(&self) -> bool {
+        // ORDERING(dekker): the entry before the count of words.
+        self.fences.light();
+        let words = self.words.load();
+        let new = words != self.read_words.get();
+        if new {
+            self.read_words.set(words);
+            // ORDERING(word): the word that was left is found by whoever looks for it now.
+            fence(Ordering::Acquire);
+        }
+        new
+    }
+
+    /// Wakes those who wait for what becomes of messages, if there are any. To be called after an entry was written.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        // ORDERING(dekker): the entry before the count of waits.
+        self.fences.light();
+        let waits = self.waits.load();
+        if waits != self.rung.get() {
+            self.wake_once(waits);
+        }
+    }
+
+    #[cold]
+    fn wake_once(&self, waits: u64) {
+        self.rung.set(waits);
+        // ORDERING(rung): whoever takes this number for the one to sleep with sees the entry.
+        self.bell.fetch_add(1, Ordering::Release);
+        futex::wake_all(&self.bell);
+    }
+}
+
+/// The ledger for everybody else.
+pub(crate) struct LedgerView {
+    book: Book,
+    bell: Peer<AtomicU32>,
+    waits: Own<AtomicU64>,
+    words: Own<AtomicU64>,
+    refused: Own<AtomicU64>,
+    fences: Fences,
+}
+
+/// How long one who waits sleeps at most before it looks again: whoever was to wake it may have died.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+
+/// And where the kernel makes no fences for others.
+const BRIEF_SLEEP: Duration = Duration::from_millis(1);
+
+impl LedgerView {
+    pub(crate) fn new(ledger: &Arc<Region>, desk: &Arc<Region>, entries: u32, fences: Fences) -> LedgerView {
+        LedgerView {
+            book: Book::new(ledger, entries),
+            bell: ledger.peer(layout::ledger::SEQ),
+            waits: desk.own(layout::desk::WAITS),
+            words: desk.own(layout::desk::WORDS),
+            refused: desk.own(layout::desk::REFUSED),
+            fences,
+        }
+    }
+
+    /// What the ledger says of this key.
+    pub(crate) fn find(&self, key: Key) -> Option<Entry> {
+        self.book.find(key)
+    }
+
+    /// Sleeps until an entry is written, at most for `limit` or a bound, unless `ready` says that there is no need to. `ready` is
+    /// called when the receiver can know that somebody waits.
+    pub(crate) fn sleep(&self, limit: Duration, ready: impl FnOnce() -> bool) {
+        // ORDERING(rung): the heavy fence below acquires what came before the ring that left this number.
+        let seq = self.bell.load();
+        // ORDERING(dekker): the count before the last look; the fence orders them.
+        self.waits.fetch_add(1, Ordering::Release);
+        // ORDERING(dekker): with the light fence between an entry and the look at the count.
+        let ordered = self.fences.heavy();
+        if !ready() {
+            futex::wait(self.bell.futex(), seq, limit.min(if ordered { LONGEST_SLEEP } else { BRIEF_SLEEP }));
+        }
+    }
+
+    /// Counts a message that was refused because too many were waiting.
+    pub(crate) fn count_refused(&self) {
+        // ORDERING(hint): relaxed; for people.
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many messages were refused, as their senders say.
+    pub(crate) fn refused(&self) -> u64 {
+        // ORDERING(hint): as above.
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Has the receiver look for word that was left before it hands out another message. What the ledger says after this of a
+    /// message that is not taken yet is final: it will not be handed out before the word is read. False when the kernel
+    /// refused, and the receiver may be just about to.
+    pub(crate) fn leave_word(&self) -> bool {
+        // ORDERING(word): the word that was left, before the count.
+        self.words.fetch_add(1, Ordering::Release);
+        // ORDERING(dekker): the count before the look at the entry.
+        self.fences.heavy()
+    }
+}

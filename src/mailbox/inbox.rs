@@ -1,0 +1,278 @@
+//! The serving end of a mailbox: one message after the other, judged, written into the ledger, and handed out.
+
+use super::clock;
+use super::dead::Grave;
+use super::delivery::Delivery;
+use super::envelope::Envelope;
+use super::handle::{control_queue, id, settings};
+use super::kept::Kept;
+use super::request::Answers;
+use super::settings::Settings;
+use super::stats::{Count, Counters};
+use super::ticket::{State, Ticket};
+use crate::error::{Damage, Error, RecvError as QueueError, TryRecvError};
+use crate::ledger::{Key, Ledger};
+use crate::queue::{self, Message, Observer, Queue, Receiver};
+use crate::wait::Wait;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The one who serves a mailbox; made by [`Post::serve`](super::Post::serve).
+///
+/// `Send`, not `Sync`. Messages are handed out one by one; several may be held, and settled in any order. What is held when the
+/// process dies is handed out again, to whoever serves the mailbox next.
+pub struct Inbox {
+    pub(super) mail: Receiver,
+    pub(super) control: Receiver,
+    pub(super) ledger: Ledger,
+    pub(super) counters: Counters,
+    pub(super) observer: RefCell<Observer>,
+    pub(super) kept: RefCell<Kept>,
+    pub(super) grave: RefCell<Option<Grave>>,
+    pub(super) answers: RefCell<Answers>,
+    /// Messages that were handed out from their lanes and are not settled.
+    pub(super) held: RefCell<Vec<(u32, u64)>>,
+    /// Messages of which the ledger says that they are done with while they still lie in their lanes: it must not forget that.
+    pub(super) ahead: RefCell<HashSet<Key>>,
+    /// Messages taken since those that wait were counted.
+    pub(super) uncounted: Cell<u32>,
+    pub(super) settings: Settings,
+    pub(super) queue: Queue,
+    pub(super) path: PathBuf,
+    pub(super) id: u32,
+}
+
+/// Why no message was handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Nothing came until the time ran out. `recv` never returns this.
+    Timeout,
+    /// As many messages are taken or kept as the mailbox's ledger has room for: settle some.
+    Busy {
+        /// How many there are.
+        open: usize,
+    },
+    /// A sender's lane was damaged just now. It is reported once; the other lanes go on.
+    Corrupt(Damage),
+    /// The mailbox was removed.
+    Detached,
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecvError::Timeout => write!(f, "nothing came until the time ran out"),
+            RecvError::Busy { open } => write!(f, "{open} messages are taken or kept for later: settle some first"),
+            RecvError::Corrupt(damage) => damage.fmt(f),
+            RecvError::Detached => write!(f, "the mailbox was removed"),
+        }
+    }
+}
+
+impl std::error::Error for RecvError {}
+
+/// How many messages are taken until those that wait are counted again.
+const COUNT_EVERY: u32 = 64;
+
+impl Inbox {
+    pub(super) fn attach(path: PathBuf, queue: Queue) -> Result<Inbox, Error> {
+        let settings = settings(&queue)?;
+        // The lock, for everything that follows.
+        let mail = queue.receiver()?;
+        let control = control_queue(&path, &queue)?.receiver()?;
+        let kept = Kept::open(&path, &queue)?;
+        let (memory, desk) = queue.ledger(true)?;
+        let inbox = Inbox {
+            ledger: Ledger::new(&memory, &desk, queue.ledger_entries(), queue.fences()),
+            counters: Counters::new(&memory),
+            observer: RefCell::new(queue.observe()?),
+            kept: RefCell::new(kept),
+            grave: RefCell::new(None),
+            answers: RefCell::new(Answers::new(&path)),
+            held: RefCell::default(),
+            ahead: RefCell::default(),
+            uncounted: Cell::new(0),
+            id: id(&queue),
+            mail,
+            control,
+            settings,
+            queue,
+            path,
+        };
+        inbox.recall_ahead()?;
+        inbox.counters.set(Count::Taken, 0);
+        inbox.count_kept();
+        Ok(inbox)
+    }
+
+    /// What was settled by those who served before while it still lay in its lane.
+    fn recall_ahead(&self) -> Result<(), Error> {
+        let mut observer = self.observer.borrow_mut();
+        for (key, entry) in self.ledger.entries() {
+            let Some((lane, position)) = key.place() else { continue };
+            let lies = observer.cursor(lane)?.is_some_and(|cursor| cursor.read_pos <= position);
+            if lies && State::from_code(entry.state).is_final() {
+                self.ahead.borrow_mut().insert(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The mailbox's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its creator fixed.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What to do when there is nothing to hand out. Default: [`Wait::Adaptive`].
+    pub fn set_wait(&self, wait: Wait) {
+        self.mail.set_wait(wait);
+    }
+
+    /// Lanes that were poisoned, and why.
+    pub fn damage(&self) -> Vec<Damage> {
+        self.mail.damage()
+    }
+
+    /// The next message. Blocks until there is one, or one that is kept for later is due. Never returns [`RecvError::Timeout`].
+    pub fn recv(&self) -> Result<Delivery<'_>, RecvError> {
+        self.recv_until(None)
+    }
+
+    /// The next message. Blocks at most for `timeout`.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Delivery<'_>, RecvError> {
+        self.recv_until(Instant::now().checked_add(timeout))
+    }
+
+    /// The next message if there is one. Never blocks.
+    pub fn try_recv(&self) -> Result<Option<Delivery<'_>>, RecvError> {
+        match self.recv_until(Some(PAST.with(|past| *past))) {
+            Ok(delivery) => Ok(Some(delivery)),
+            Err(RecvError::Timeout) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn recv_until(&self, deadline: Option<Instant>) -> Result<Delivery<'_>, RecvError> {
+        loop {
+            if self.ledger.has_word() {
+                self.read_words(None);
+            }
+            if let Some(delivery) = self.take_due() {
+                return Ok(delivery);
+            }
+            let open = self.held.borrow().len() + self.kept.borrow().len();
+            if open as u64 >= u64::from(self.settings.outcomes) / 4 * 3 {
+                return Err(RecvError::Busy { open });
+            }
+            let message = match self.mail.try_recv() {
+                Ok(message) => Ok(message),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => self.wait(deadline),
+                Err(TryRecvError::Corrupt(damage)) => Err(RecvError::Corrupt(damage)),
+                Err(TryRecvError::Detached) => Err(RecvError::Detached),
+            };
+            match message {
+                Ok(message) => {
+                    if let Some(delivery) = self.judge(message) {
+                        return Ok(delivery);
+                    }
+                }
+                Err(RecvError::Timeout) if !self.is_over(deadline) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn is_over(&self, deadline: Option<Instant>) -> bool {
+        deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Waits for a message, until the deadline or until one is due that is kept.
+    fn wait(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
+        self.count_waiting();
+        let due = self.kept.borrow().next_due().map(|due| clock::between(clock::now(), due));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let limit = match (due, left) {
+            (Some(due), Some(left)) => Some(due.min(left)),
+            (due, left) => due.or(left),
+        };
+        let answer = match limit {
+            Some(limit) if limit.is_zero() => return Err(RecvError::Timeout),
+            Some(limit) => self.mail.recv_timeout(limit),
+            None => self.mail.recv(),
+        };
+        answer.map_err(|error| match error {
+            QueueError::Corrupt(damage) => RecvError::Corrupt(damage),
+            QueueError::Detached => RecvError::Detached,
+            // Senders of mail never close their lanes; whoever does has nothing more to say, and others may come.
+            QueueError::Timeout | QueueError::Closed => RecvError::Timeout,
+        })
+    }
+
+    /// How long a message waits that failed so often.
+    pub(super) fn backoff(&self, attempts: u32) -> Duration {
+        // The time is as good as any for tearing apart what failed together.
+        let chance = clock::now().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.settings.backoff.delay(attempts, chance)
+    }
+
+    pub(super) fn max_attempts(&self, envelope: &Envelope) -> u32 {
+        if envelope.max_attempts > 0 { envelope.max_attempts } else { self.settings.max_attempts }.into()
+    }
+
+    pub(super) fn ticket(&self, key: Key) -> Ticket {
+        let (lane, position) = key.place().unwrap_or_default();
+        Ticket { mailbox: self.id, message: queue::Ticket { lane, position } }
+    }
+
+    pub(super) fn lane_owner(&self, lane: u32) -> Result<u32, Error> {
+        self.mail.lane_owner(lane)
+    }
+
+    /// How many messages the sender of a message has sent that wait in its lane.
+    pub(super) fn count_newer(&self, key: Key) -> usize {
+        let lane = key.place().map(|(lane, _)| lane);
+        lane.and_then(|lane| self.mail.count_waiting(lane)).unwrap_or(0)
+    }
+
+    pub(super) fn count_kept(&self) {
+        self.counters.set(Count::Kept, self.kept.borrow().len() as u64);
+    }
+
+    pub(super) fn count_now_and_then(&self) {
+        let uncounted = self.uncounted.get() + 1;
+        self.uncounted.set(uncounted);
+        if uncounted >= COUNT_EVERY {
+            self.count_waiting();
+        }
+    }
+
+    /// Looks at how many wait.
+    fn count_waiting(&self) {
+        if self.uncounted.replace(0) > 0 {
+            let mut observer = self.observer.borrow_mut();
+            // What cannot be listed now is listed the next time.
+            let _ = observer.refresh();
+            self.counters.raise(Count::HighWater, observer.depth_messages() + self.kept.borrow().len() as u64);
+        }
+    }
+}
+
+thread_local! {
+    /// A time that is over.
+    static PAST: Instant = Instant::now();
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("path", &self.path).finish_non_exhaustive()
+    }
+}

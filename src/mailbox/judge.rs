@@ -1,0 +1,229 @@
+//! What becomes of a message before it is handed out: what the ledger knows of it, what its envelope says, and whether
+//! somebody has taken it back.
+
+use super::clock;
+use super::control::{What, Word};
+use super::delivery::{Delivery, Source};
+use super::envelope::Envelope;
+use super::inbox::Inbox;
+use super::kept::Letter;
+use super::settings::WhenFull;
+use super::stats::Count;
+use super::ticket::{Reason, State};
+use crate::error::TryRecvError;
+use crate::ledger::Key;
+use crate::queue::{Message, Receiver};
+
+/// Families of keys that messages share.
+const IDEMPOTENCY: u16 = 0;
+const SUPERSEDE: u16 = 1;
+
+impl Inbox {
+    /// What is to become of a message: it is handed out, or something else and nothing is returned.
+    pub(super) fn judge<'a>(&'a self, message: Message<'a>) -> Option<Delivery<'a>> {
+        let (lane, position) = (message.lane(), message.position());
+        let Some(key) = Key::message(lane, position) else {
+            // No lane comes so far in the life of a host.
+            message.release();
+            return None;
+        };
+        let now = clock::now();
+        let before = self.ledger.find(key);
+        let attempts = match before.map(|entry| (State::from_code(entry.state), entry)) {
+            None => 0,
+            Some((State::Taken, entry)) => u32::from(entry.attempts),
+            Some((State::Pending, entry)) if !self.kept.borrow().holds(key) => u32::from(entry.attempts),
+            Some(_) => {
+                // It was settled, or it is kept, by one who died before it could say so.
+                self.ahead.borrow_mut().remove(&key);
+                message.release();
+                return None;
+            }
+        };
+        if self.kept.borrow().holds(key) {
+            // Whoever served before died between keeping it and saying so.
+            let _ = self.write(key, State::Pending, Reason::Retry, attempts, now);
+            message.release();
+            return None;
+        }
+        let opened = match Envelope::of(&message) {
+            Ok(opened) => opened,
+            Err(_) => {
+                let uid = self.mail.lane_owner(lane).unwrap_or(u32::MAX);
+                let _ = self.bury(key, Reason::Malformed, attempts, uid, &message.to_vec());
+                self.counters.add(Count::Malformed);
+                self.settle(key, State::Failed, Reason::Malformed, attempts, now);
+                message.release();
+                return None;
+            }
+        };
+        self.count_now_and_then();
+        if let Some((state, reason)) = self.verdict(key, &opened.envelope, now) {
+            self.settle(key, state, reason, attempts, now);
+            message.release();
+            return None;
+        }
+        if opened.envelope.not_before > now && attempts == 0 {
+            let due = opened.envelope.not_before;
+            if self.keep(key, due, 0, Reason::Delayed, message.lane(), message.to_vec()).is_ok() {
+                message.release();
+                return None;
+            }
+            // There is no room to keep it: rather too early than never.
+        }
+        if attempts > 0 {
+            self.counters.add(Count::Redelivered);
+            if attempts >= self.max_attempts(&opened.envelope) {
+                let uid = self.mail.lane_owner(lane).unwrap_or(u32::MAX);
+                self.bury_spent(key, attempts, uid, &message.to_vec(), now);
+                message.release();
+                return None;
+            }
+        }
+        if !self.take(key, attempts, &opened.envelope, now) {
+            message.release();
+            return None;
+        }
+        self.held.borrow_mut().push((lane, position));
+        Some(Delivery { inbox: self, source: Some(Source::Lane(message)), opened, key, attempt: attempts + 1 })
+    }
+
+    /// A message that was kept and is due now.
+    pub(super) fn take_due(&self) -> Option<Delivery<'_>> {
+        if self.kept.borrow().waiting() == 0 {
+            return None;
+        }
+        loop {
+            let now = clock::now();
+            let letter = self.kept.borrow_mut().take_due(now)?;
+            let Letter { key, opened, uid, .. } = *letter;
+            let attempts = self.ledger.find(key).map_or(0, |entry| u32::from(entry.attempts)).max(letter.attempts);
+            if let Some((state, reason)) = self.verdict(key, &opened.envelope, now) {
+                self.settle(key, state, reason, attempts, now);
+            } else if attempts >= self.max_attempts(&opened.envelope) {
+                self.bury_spent(key, attempts, uid, &letter.bytes, now);
+            } else if self.take(key, attempts, &opened.envelope, now) {
+                let source = Some(Source::Kept(letter));
+                return Some(Delivery { inbox: self, source, opened, key, attempt: attempts + 1 });
+            }
+            self.kept.borrow_mut().done(key);
+            self.count_kept();
+        }
+    }
+
+    /// What a message's envelope says against handing it out.
+    fn verdict(&self, key: Key, envelope: &Envelope, now: u64) -> Option<(State, Reason)> {
+        if envelope.deadline != 0 && envelope.deadline <= now {
+            return Some((State::Expired, Reason::None));
+        }
+        let max_age = self.settings.max_age;
+        if !max_age.is_zero() && clock::between(envelope.sent_at.max(envelope.not_before), now) > max_age {
+            return Some((State::Expired, Reason::TooOld));
+        }
+        if envelope.supersede != 0 {
+            let newest = self.ledger.find(Key::shared(SUPERSEDE, envelope.supersede));
+            if newest.is_some_and(|newest| newest.extra > envelope.sent_at) {
+                return Some((State::Superseded, Reason::None));
+            }
+        }
+        if envelope.idempotency != 0 {
+            let shared = Key::shared(IDEMPOTENCY, envelope.idempotency);
+            match self.ledger.find(shared) {
+                Some(first) if first.extra != key.word() => return Some((State::Superseded, Reason::Duplicate)),
+                Some(_) => {}
+                None => {
+                    let _ = self.write_shared(shared, key.word(), now);
+                }
+            }
+        }
+        if self.settings.when_full == WhenFull::Roll && self.settings.max_pending > 0 {
+            let waiting = self.observer.borrow().depth_messages() + self.kept.borrow().len() as u64;
+            let taken = self.held.borrow().len() as u64;
+            if waiting.saturating_sub(taken) > u64::from(self.settings.max_pending) {
+                return Some((State::Superseded, Reason::Rolled));
+            }
+        }
+        None
+    }
+
+    /// Writes down that a message is taken, before it is handed out. False when it must not be, because its sender has just
+    /// taken it back.
+    fn take(&self, key: Key, attempts: u32, envelope: &Envelope, now: u64) -> bool {
+        // There is room: that was seen to before the message was looked for.
+        let _ = self.write(key, State::Taken, Reason::None, attempts + 1, now);
+        if self.ledger.has_word() && self.read_words(Some(key)) {
+            self.settle(key, State::Cancelled, Reason::None, attempts, now);
+            return false;
+        }
+        self.ledger.wake();
+        self.counters.add(Count::HandedOut);
+        self.counters.set(Count::Taken, self.held.borrow().len() as u64 + 1);
+        if attempts == 0 {
+            self.counters.add_delay(clock::between(envelope.sent_at.max(envelope.not_before), now), now);
+        }
+        true
+    }
+
+    /// Reads the words that were left about messages, and writes down what they say. Whether one of them is about `in_hand`,
+    /// which is taken and not handed out yet.
+    #[cold]
+    pub(super) fn read_words(&self, in_hand: Option<Key>) -> bool {
+        let mut caught = false;
+        // Damage of a lane of words is one sender's own.
+        while let Some(word) = next_word(&self.control) {
+            let now = clock::now();
+            let found = word.read_pod::<Word>().ok().and_then(|word| Some((word.what()?, word)));
+            match found {
+                Some((What::Cancel(message), _)) => {
+                    let key = Key::message(message.lane, message.position);
+                    caught |= key.is_some() && key == in_hand;
+                    if let Some(key) = key.filter(|key| Some(*key) != in_hand) {
+                        self.cancel(key, now);
+                    }
+                }
+                Some((What::Supersede(_), Word { key, sent_at, .. })) => {
+                    let shared = Key::shared(SUPERSEDE, key);
+                    let newest = self.ledger.find(shared).map_or(0, |entry| entry.extra);
+                    let _ = self.write_shared(shared, newest.max(sent_at), now);
+                }
+                None => {}
+            }
+            // Only now is it read.
+            word.release();
+        }
+        caught
+    }
+
+    /// Takes back a message that nobody has taken.
+    fn cancel(&self, key: Key, now: u64) {
+        let Some((lane, position)) = key.place() else { return };
+        let entry = self.ledger.find(key);
+        let attempts = entry.map_or(0, |entry| u32::from(entry.attempts));
+        match entry.map(|entry| State::from_code(entry.state)) {
+            Some(State::Pending) => {
+                self.kept.borrow_mut().done(key);
+                self.count_kept();
+                self.settle(key, State::Cancelled, Reason::None, attempts, now);
+            }
+            None => {
+                let cursor = self.observer.borrow_mut().cursor(lane).ok().flatten();
+                if cursor.is_some_and(|cursor| (cursor.read_pos..cursor.write_pos).contains(&position)) {
+                    self.ahead.borrow_mut().insert(key);
+                    self.settle(key, State::Cancelled, Reason::None, 0, now);
+                }
+            }
+            // It was taken, or is done with.
+            Some(_) => {}
+        }
+    }
+}
+
+fn next_word(control: &Receiver) -> Option<Message<'_>> {
+    loop {
+        match control.try_recv() {
+            Ok(word) => return Some(word),
+            Err(TryRecvError::Corrupt(_)) => {}
+            Err(_) => return None,
+        }
+    }
+}

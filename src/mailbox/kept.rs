@@ -1,0 +1,234 @@
+//! Messages that a mailbox's receiver keeps for later: those that were sent for later, and those that failed and will be tried
+//! again. They are moved out of their sender's lane, so that they hold up nobody behind them, into a queue that the
+//! receiver alone uses: what is in it is as safe as in the lane, and named by the key of the original, so that of one that a kill
+//! left in both places only one counts.
+//!
+//! The queue is a log: each record is a message and when it is due. Those at its front that are done with are given back; one
+//! that keeps many behind it from being given back is appended again. What is due when is in memory, and found
+//! again in the log by the next receiver.
+
+use super::envelope::{Envelope, Malformed, Opened};
+use super::post::{RETRY, side_queue};
+use crate::error::{Error, SendError};
+use crate::ledger::Key;
+use crate::queue::{OnFull, Options, Queue, Receiver, Sender};
+use bytemuck::{Pod, Zeroable};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+use std::rc::Rc;
+
+/// What stands before a message in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+struct Label {
+    key: u64,
+    due: u64,
+    attempts: u32,
+    uid: u32,
+}
+
+/// A message that is kept.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) key: Key,
+    pub(super) due: u64,
+    pub(super) attempts: u32,
+    /// The user who sent it.
+    pub(super) uid: u32,
+    pub(super) opened: Opened,
+    /// Envelope, name and body.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A record of the log: the newest one of a message counts.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    serial: u64,
+    key: Key,
+}
+
+/// The messages that are kept, and the log.
+pub(super) struct Kept {
+    sender: Sender,
+    receiver: Receiver,
+    log: VecDeque<Record>,
+    next_serial: u64,
+    /// By key: the newest record, and the message.
+    letters: HashMap<Key, (u64, Rc<Letter>)>,
+    /// Those that wait for their time.
+    waiting: BTreeMap<(u64, u64), Key>,
+    /// Records in the log that count for nothing.
+    dead: usize,
+}
+
+/// How many records that count for nothing may lie behind one that does, besides as many as do.
+const SLACK: usize = 64;
+
+impl Kept {
+    /// What the last receiver kept, and room for more.
+    pub(super) fn open(mailbox: &Path, mail: &Queue) -> Result<Kept, Error> {
+        let largest = u64::from(mail.max_message());
+        // Room for one that is as long as any, and for many.
+        let limit = (64 << 20_u64).max(2 * largest + (1 << 20)).next_multiple_of(4096).min(1 << 30);
+        let options = Options::default().capacity(64 << 10).overflow_limit(limit).max_lanes(1);
+        let queue = side_queue(mailbox, RETRY, mail, options)?;
+        // The lock first: whoever served before is gone then, and its sender too.
+        let receiver = queue.receiver()?;
+        let sender = queue.sender_options().on_full(OnFull::GrowThenFail).attach()?;
+        let mut kept = Kept {
+            sender,
+            receiver,
+            log: VecDeque::new(),
+            next_serial: 0,
+            letters: HashMap::new(),
+            waiting: BTreeMap::new(),
+            dead: 0,
+        };
+        for peeked in queue.observe()?.peek(usize::MAX)? {
+            kept.recall(&peeked.payload);
+        }
+        kept.tidy();
+        Ok(kept)
+    }
+
+    /// Takes a record of the log into memory.
+    fn recall(&mut self, record: &[u8]) {
+        const LEN: usize = size_of::<Label>();
+        let label = record.get(..LEN).map(bytemuck::pod_read_unaligned::<Label>);
+        let letter = label.and_then(|label| {
+            let bytes = record[LEN..].to_vec();
+            let opened = Envelope::of_bytes(&bytes).ok()?;
+            let Label { due, attempts, uid, .. } = label;
+            Some(Letter { key: Key::from_word(label.key)?, due, attempts, uid, opened, bytes })
+        });
+        match letter {
+            Some(letter) => self.note(letter),
+            // No receiver of this version wrote it; it is passed when its turn comes.
+            None => self.note_nothing(),
+        }
+    }
+
+    fn note(&mut self, letter: Letter) {
+        let (serial, key) = (self.next_serial, letter.key);
+        self.next_serial += 1;
+        self.log.push_back(Record { serial, key });
+        self.waiting.insert((letter.due, serial), key);
+        if let Some((older, letter)) = self.letters.insert(key, (serial, Rc::new(letter))) {
+            self.waiting.remove(&(letter.due, older));
+            self.dead += 1;
+        }
+    }
+
+    fn note_nothing(&mut self) {
+        self.log.push_back(Record { serial: self.next_serial, key: Key::shared(0, 0) });
+        self.next_serial += 1;
+        self.dead += 1;
+    }
+
+    /// Keeps a message until it is due; one that was kept before from now on until then. It is in the log when this returns.
+    pub(super) fn keep(
+        &mut self,
+        key: Key,
+        due: u64,
+        attempts: u32,
+        uid: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), SendError> {
+        let opened = Envelope::of_bytes(&bytes);
+        self.append(&Label { key: key.word(), due, attempts, uid }, &bytes)?;
+        match opened {
+            Ok(opened) => self.note(Letter { key, due, attempts, uid, opened, bytes }),
+            Err(Malformed { .. }) => self.note_nothing(),
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, label: &Label, bytes: &[u8]) -> Result<(), SendError> {
+        let mut claim = self.sender.claim(size_of::<Label>() + bytes.len())?;
+        let written = claim.write_all(bytemuck::bytes_of(label)).and_then(|()| claim.write_all(bytes));
+        written.and_then(|()| claim.commit().map(|_| ())).expect("as long as claimed");
+        Ok(())
+    }
+
+    /// Whether this message is kept.
+    pub(super) fn holds(&self, key: Key) -> bool {
+        self.letters.contains_key(&key)
+    }
+
+    /// How many messages are kept.
+    pub(super) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// How many of them wait for their time.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// When the next one is due.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.waiting.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// A message that is due, the longest first. It is kept until it is [`done`](Self::done) with or kept anew.
+    pub(super) fn take_due(&mut self, now: u64) -> Option<Rc<Letter>> {
+        let first = self.waiting.first_entry().filter(|first| first.key().0 <= now)?;
+        let key = first.remove();
+        self.letters.get(&key).map(|(_, letter)| Rc::clone(letter))
+    }
+
+    /// Hands a message out again that was taken, as soon as possible. It was not kept anew: the log stays as it is.
+    pub(super) fn return_at_once(&mut self, key: Key) {
+        if let Some((serial, letter)) = self.letters.get(&key) {
+            self.waiting.insert((letter.due, *serial), key);
+        }
+    }
+
+    /// A message is kept no more.
+    pub(super) fn done(&mut self, key: Key) {
+        if let Some((serial, letter)) = self.letters.remove(&key) {
+            self.waiting.remove(&(letter.due, serial));
+            self.dead += 1;
+            self.tidy();
+        }
+    }
+
+    /// Gives back what need not be kept.
+    fn tidy(&mut self) {
+        while let Some(&first) = self.log.front() {
+            if let Some((serial, letter)) = self.letters.get(&first.key)
+                && *serial == first.serial
+            {
+                if self.dead <= self.letters.len() + SLACK {
+                    return;
+                }
+                let letter = Rc::clone(letter);
+                let waits = self.waiting.remove(&(letter.due, first.serial)).is_some();
+                let Letter { key, due, attempts, uid, .. } = *letter;
+                let label = Label { key: key.word(), due, attempts, uid };
+                if self.append(&label, &letter.bytes).is_err() {
+                    // There is no room to move it; it moves when there is.
+                    if waits {
+                        self.waiting.insert((due, first.serial), key);
+                    }
+                    return;
+                }
+                let serial = self.next_serial;
+                self.next_serial += 1;
+                self.log.push_back(Record { serial, key });
+                self.letters.insert(key, (serial, letter));
+                if waits {
+                    self.waiting.insert((due, serial), key);
+                }
+                self.dead += 1;
+            }
+            // What is taken here is dropped, and so released. When it cannot be taken the log and the memory differ: the
+            // lane was damaged, and there is nothing to give back.
+            if self.receiver.try_recv().is_err() {
+                return;
+            }
+            self.log.pop_front();
+            self.dead -= 1;
+        }
+    }
+}

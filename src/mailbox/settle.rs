@@ -1,0 +1,206 @@
+//! What became of a message: written down, counted, and acted on.
+
+use super::clock;
+use super::dead::Grave;
+use super::delivery::{Delivery, Source};
+use super::inbox::Inbox;
+use super::stats::Count;
+use super::ticket::{Reason, State};
+use crate::error::{Cause, Error, SendError};
+use crate::ledger::{Entry, Key};
+use std::time::Duration;
+
+impl Inbox {
+    /// Writes down that nothing more will become of a message, counts it, and wakes those who wait for that.
+    pub(super) fn settle(&self, key: Key, state: State, reason: Reason, attempts: u32, now: u64) {
+        // Without room for it nobody will know; that it is not handed out again does not depend on it, but for a kill.
+        let _ = self.write(key, state, reason, attempts, now);
+        self.ledger.wake();
+        self.counters.add(match state {
+            State::Acked => Count::Acked,
+            State::Expired => Count::Expired,
+            State::Cancelled => Count::Cancelled,
+            State::Superseded => Count::Superseded,
+            State::DeadLettered => Count::DeadLettered,
+            State::Failed | State::Pending | State::Taken | State::Unknown => Count::Failed,
+        });
+        match reason {
+            Reason::Duplicate => self.counters.add(Count::Duplicate),
+            Reason::Rolled => self.counters.add(Count::Rolled),
+            _ => {}
+        }
+    }
+
+    pub(super) fn write(&self, key: Key, state: State, reason: Reason, attempts: u32, at: u64) -> Result<(), Cause> {
+        let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);
+        let entry = Entry { state: state.code(), reason: reason.code(), attempts, at, extra: 0 };
+        self.write_entry(key, &entry)
+    }
+
+    /// Writes down what messages share.
+    pub(super) fn write_shared(&self, shared: Key, extra: u64, at: u64) -> Result<(), Cause> {
+        self.write_entry(shared, &Entry { state: State::Acked.code(), reason: 0, attempts: 0, at, extra })
+    }
+
+    pub(super) fn write_entry(&self, key: Key, entry: &Entry) -> Result<(), Cause> {
+        let forgettable = |key: Key, entry: &Entry| self.may_forget(key, entry);
+        self.ledger.write(key, entry, forgettable).map_err(|_| Cause::Option {
+            option: "outcomes",
+            value: self.settings.outcomes.into(),
+            rule: "so many messages are taken or kept",
+        })
+    }
+
+    /// Whether an entry is of no use any more but for those who ask what became of the message: it is done with, and will
+    /// not be found in its lane by a receiver that comes after us.
+    pub(super) fn may_forget(&self, key: Key, entry: &Entry) -> bool {
+        let Some((lane, position)) = key.place() else { return true };
+        let behind_held = || self.held.borrow().iter().any(|&(held, at)| held == lane && at < position);
+        State::from_code(entry.state).is_final() && !behind_held() && !self.ahead.borrow().contains(&key)
+    }
+
+    /// Puts a message among the dead letters. What there is no room for is lost, and counted.
+    pub(super) fn bury(&self, key: Key, reason: Reason, attempts: u32, uid: u32, bytes: &[u8]) -> Result<(), Error> {
+        let mut grave = self.grave.borrow_mut();
+        if grave.is_none() {
+            *grave = Some(Grave::open(&self.path, &self.queue)?);
+        }
+        let grave = grave.as_mut().expect("just opened");
+        grave.bury(key, reason, attempts, uid, bytes).map_err(|error| self.failed("bury a dead letter of", error))
+    }
+
+    /// A message that was handed out as often as it may be.
+    pub(super) fn bury_spent(&self, key: Key, attempts: u32, uid: u32, bytes: &[u8], now: u64) {
+        match self.bury(key, Reason::Attempts, attempts, uid, bytes) {
+            Ok(()) => self.settle(key, State::DeadLettered, Reason::Attempts, attempts, now),
+            Err(_) => self.settle(key, State::Failed, Reason::NoRoom, attempts, now),
+        }
+    }
+
+    /// Keeps a message for later.
+    pub(super) fn keep(
+        &self,
+        key: Key,
+        due: u64,
+        attempts: u32,
+        reason: Reason,
+        lane: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), Error> {
+        let uid = self.mail.lane_owner(lane)?;
+        self.keep_from(key, due, attempts, reason, uid, bytes)
+    }
+
+    pub(super) fn keep_from(
+        &self,
+        key: Key,
+        due: u64,
+        attempts: u32,
+        reason: Reason,
+        uid: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), Error> {
+        let kept = self.kept.borrow_mut().keep(key, due, attempts, uid, bytes);
+        kept.map_err(|error| self.failed("keep a message of", error))?;
+        // From here on it is kept; whoever finds it in its lane again learns so.
+        let _ = self.write(key, State::Pending, reason, attempts, clock::now());
+        self.ledger.wake();
+        self.count_kept();
+        Ok(())
+    }
+
+    pub(super) fn failed(&self, verb: &'static str, error: SendError) -> Error {
+        let source = std::io::Error::other(error);
+        Error::new(verb, &self.path, Cause::Io { file: String::new(), source })
+    }
+
+    /// A delivery is not in anybody's hands any more.
+    pub(super) fn let_go(&self, key: Key) {
+        if let Some(place) = key.place() {
+            let mut held = self.held.borrow_mut();
+            if let Some(at) = held.iter().position(|held| *held == place) {
+                held.swap_remove(at);
+            }
+            // It was settled before those that came earlier: until they are, it lies in its lane.
+            if held.iter().any(|&(lane, at)| lane == place.0 && at < place.1) {
+                self.ahead.borrow_mut().insert(key);
+            } else if !self.ahead.borrow().is_empty() {
+                let passed = |key: &Key| {
+                    let of_lane = key.place().filter(|at| at.0 == place.0);
+                    of_lane
+                        .is_some_and(|at| at.1 <= place.1 && !held.iter().any(|held| held.0 == at.0 && held.1 < at.1))
+                };
+                self.ahead.borrow_mut().retain(|key| !passed(key));
+            }
+            self.counters.set(Count::Taken, held.len() as u64);
+        }
+    }
+
+    /// A delivery is done.
+    #[inline]
+    pub(super) fn ack(&self, key: Key, attempts: u32, source: Option<Source<'_>>) {
+        self.settle(key, State::Acked, Reason::None, attempts, clock::now());
+        self.finish(key, source);
+    }
+
+    /// Gives back the bytes of a delivery, of which the ledger says what became of it.
+    pub(super) fn finish(&self, key: Key, source: Option<Source<'_>>) {
+        match source {
+            Some(Source::Lane(message)) => message.release(),
+            Some(Source::Kept(_)) => {
+                self.kept.borrow_mut().done(key);
+                self.count_kept();
+            }
+            None => {}
+        }
+        self.let_go(key);
+    }
+
+    /// A delivery failed this time.
+    pub(super) fn give_back(&self, delivery: &mut Delivery<'_>, delay: Duration) -> Result<(), Error> {
+        let (key, attempts, now) = (delivery.key, delivery.attempt, clock::now());
+        self.counters.add(Count::Retried);
+        let uid = match &delivery.source {
+            Some(Source::Kept(letter)) => letter.uid,
+            _ => delivery.uid()?,
+        };
+        if attempts >= self.max_attempts(&delivery.opened.envelope) {
+            self.bury_spent(key, attempts, uid, &delivery.bytes(), now);
+            self.finish(key, delivery.source.take());
+            return Ok(());
+        }
+        let due = clock::after(now, delay);
+        match self.keep_from(key, due, attempts, Reason::Retry, uid, delivery.bytes()) {
+            Ok(()) => {
+                if let Some(Source::Lane(message)) = delivery.source.take() {
+                    message.release();
+                }
+                self.let_go(key);
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(delivery.source, Some(Source::Kept(_))) {
+                    self.kept.borrow_mut().return_at_once(key);
+                }
+                self.let_go(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// A delivery will never succeed.
+    pub(super) fn reject(&self, delivery: &Delivery<'_>) -> Result<(), Error> {
+        let (key, attempts, now) = (delivery.key, delivery.attempt, clock::now());
+        let uid = delivery.uid().unwrap_or(u32::MAX);
+        let buried = self.bury(key, Reason::Rejected, attempts, uid, &delivery.bytes());
+        let reason = if buried.is_ok() { Reason::Rejected } else { Reason::NoRoom };
+        self.settle(key, State::Failed, reason, attempts, now);
+        buried
+    }
+
+    /// A delivery is still being worked on.
+    pub(super) fn still_taken(&self, delivery: &Delivery<'_>) {
+        let _ = self.write(delivery.key, State::Taken, Reason::None, delivery.attempt, clock::now());
+        self.ledger.wake();
+    }
+}

@@ -1,0 +1,248 @@
+//! What is counted about a mailbox: by its receiver, in the ledger, where it survives both; and read by anyone.
+
+use super::clock;
+use super::handle::Mailbox;
+use crate::error::Error;
+use crate::layout::ledger::{COUNTER_COUNT, COUNTERS, HISTOGRAM, HISTOGRAM_CLASSES};
+use crate::region::{Own, Peer, Region};
+use crate::sync::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the counters count. Never renumbered: other processes read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Count {
+    /// Messages handed out, each time.
+    HandedOut = 0,
+    Acked = 1,
+    /// Refused, and malformed.
+    Failed = 2,
+    Expired = 3,
+    Cancelled = 4,
+    Superseded = 5,
+    Duplicate = 6,
+    Rolled = 7,
+    DeadLettered = 8,
+    /// Given back for another attempt.
+    Retried = 9,
+    /// Handed out again because whoever had them died.
+    Redelivered = 10,
+    Malformed = 11,
+    /// Messages kept for later, now.
+    Kept = 12,
+    /// Messages handed out and not settled, now.
+    Taken = 13,
+    /// The most messages that were seen waiting.
+    HighWater = 14,
+    /// When the first one was handed out.
+    FirstAt = 15,
+    /// When the last one was.
+    LastAt = 16,
+}
+
+const _: () = assert!((Count::LastAt as usize) < COUNTER_COUNT);
+
+/// The counters of whoever serves.
+pub(super) struct Counters {
+    words: Vec<Own<AtomicU64>>,
+    histogram: Vec<Own<AtomicU64>>,
+}
+
+impl Counters {
+    pub(super) fn new(ledger: &Arc<Region>) -> Counters {
+        let words = |from, count| (0..count).map(|at| ledger.own(from + 8 * at)).collect();
+        Counters { words: words(COUNTERS, COUNTER_COUNT), histogram: words(HISTOGRAM, HISTOGRAM_CLASSES) }
+    }
+
+    #[inline]
+    pub(super) fn add(&self, count: Count) {
+        add(&self.words[count as usize]);
+    }
+
+    pub(super) fn set(&self, count: Count, value: u64) {
+        // ORDERING(hint): a counter of this process alone.
+        self.words[count as usize].store(value, Ordering::Relaxed);
+    }
+
+    pub(super) fn raise(&self, count: Count, value: u64) {
+        // ORDERING(hint): as above.
+        if value > self.words[count as usize].load(Ordering::Relaxed) {
+            self.set(count, value);
+        }
+    }
+
+    /// Counts a message that was handed out for the first time, so long after it was sent or was due.
+    #[inline]
+    pub(super) fn add_delay(&self, delay: Duration, now: u64) {
+        add(&self.histogram[class(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX))]);
+        // ORDERING(hint): as above.
+        if self.words[Count::FirstAt as usize].load(Ordering::Relaxed) == 0 {
+            self.set(Count::FirstAt, now);
+        }
+        self.set(Count::LastAt, now);
+    }
+}
+
+fn add(word: &AtomicU64) {
+    // ORDERING(hint): a counter of this process alone.
+    word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
+/// The class of a time: four to each power of two.
+fn class(nanos: u64) -> usize {
+    match nanos {
+        0..4 => nanos as usize,
+        _ => {
+            let power = 63 - nanos.leading_zeros();
+            4 * (power as usize - 1) + (nanos >> (power - 2) & 3) as usize
+        }
+    }
+}
+
+/// The longest time of a class.
+fn longest(class: usize) -> u64 {
+    match class {
+        0..4 => class as u64,
+        _ => {
+            let (power, quarter) = (class / 4 + 1, (class % 4) as u128);
+            u64::try_from(((4 + quarter + 1) << (power - 2)) - 1).unwrap_or(u64::MAX)
+        }
+    }
+}
+
+/// What was counted about a mailbox since it was created, and what waits now.
+///
+/// Each number was true when it was read; they were not all read at one instant.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Messages that wait to be taken, now and later.
+    pub pending: u64,
+    /// Those among them that are kept for later: sent for later, or to be tried again.
+    pub kept: u64,
+    /// Messages that are taken.
+    pub taken: u64,
+    /// Messages that were handed out; one that was handed out three times counts three times.
+    pub handed_out: u64,
+    /// Messages acked.
+    pub processed: u64,
+    /// Messages that their receiver refused, or whose envelopes broke the rules.
+    pub failed: u64,
+    /// Messages that nobody took in time.
+    pub expired: u64,
+    /// Messages taken back by their senders.
+    pub cancelled: u64,
+    /// Messages whose place another one took.
+    pub superseded: u64,
+    /// Those among them that came a second time.
+    pub duplicates: u64,
+    /// Those among them that were the oldest when too many were waiting.
+    pub rolled: u64,
+    /// Messages that became dead letters.
+    pub dead_lettered: u64,
+    /// Times that a message was given back for another attempt.
+    pub retried: u64,
+    /// Times that a message was handed out again because whoever had it died.
+    pub redelivered: u64,
+    /// Messages whose envelopes broke the rules.
+    pub malformed: u64,
+    /// Messages that their senders dropped for want of room.
+    pub dropped: u64,
+    /// Messages that were refused because too many were waiting, as their senders say.
+    pub refused: u64,
+    /// Times that a sender found its ring full.
+    pub full_events: u64,
+    /// The most messages that the receiver saw waiting when it counted them: every 64 messages, and when it found none.
+    pub high_water: u64,
+    /// From sending to the first handing out, for messages sent for later from when they were due: half of the messages took at
+    /// most so long. None when there were none. Within a quarter.
+    pub delivery_p50: Option<Duration>,
+    /// 95 of 100 messages took at most so long.
+    pub delivery_p95: Option<Duration>,
+    /// 99 of 100 messages took at most so long.
+    pub delivery_p99: Option<Duration>,
+    /// Messages handed out for the first time, a second, from the first to the last.
+    pub rate: f64,
+    /// How long ago the last message was handed out.
+    pub idle: Option<Duration>,
+    /// Whether somebody serves the mailbox.
+    pub awake: bool,
+}
+
+pub(super) fn kept(ledger: &Arc<Region>) -> u64 {
+    read_word(ledger, COUNTERS + 8 * Count::Kept as usize)
+}
+
+fn read_word(ledger: &Arc<Region>, at: usize) -> u64 {
+    let word: Peer<AtomicU64> = ledger.peer(at);
+    word.load()
+}
+
+pub(super) fn read(mailbox: &mut Mailbox) -> Result<Stats, Error> {
+    let lanes = mailbox.observer.lanes()?;
+    let waiting = mailbox.observer.depth_messages();
+    let ledger = &mailbox.memory;
+    let count = |count: Count| read_word(ledger, COUNTERS + 8 * count as usize);
+    let classes: Vec<u64> = (0..HISTOGRAM_CLASSES).map(|at| read_word(ledger, HISTOGRAM + 8 * at)).collect();
+    let total: u64 = classes.iter().sum();
+    let percentile = |percent: u64| {
+        // The first class with which at least so many are counted.
+        let wanted = (total * percent).div_ceil(100);
+        let mut seen = 0;
+        let reaches = |messages: &u64| {
+            seen += messages;
+            seen >= wanted
+        };
+        let class = classes.iter().position(reaches).filter(|_| total > 0)?;
+        Some(Duration::from_nanos(longest(class)))
+    };
+    let (first, last) = (count(Count::FirstAt), count(Count::LastAt));
+    let span = clock::between(first, last).as_secs_f64();
+    let (kept, taken) = (count(Count::Kept), count(Count::Taken));
+    Ok(Stats {
+        // What is taken from a lane is not released yet; what is kept has left its lane.
+        pending: (waiting + kept).saturating_sub(taken),
+        kept,
+        taken,
+        handed_out: count(Count::HandedOut),
+        processed: count(Count::Acked),
+        failed: count(Count::Failed),
+        expired: count(Count::Expired),
+        cancelled: count(Count::Cancelled),
+        superseded: count(Count::Superseded),
+        duplicates: count(Count::Duplicate),
+        rolled: count(Count::Rolled),
+        dead_lettered: count(Count::DeadLettered),
+        retried: count(Count::Retried),
+        redelivered: count(Count::Redelivered),
+        malformed: count(Count::Malformed),
+        dropped: lanes.iter().map(|lane| lane.dropped).sum(),
+        refused: mailbox.ledger.refused(),
+        full_events: lanes.iter().map(|lane| lane.full_events).sum(),
+        high_water: count(Count::HighWater),
+        delivery_p50: percentile(50),
+        delivery_p95: percentile(95),
+        delivery_p99: percentile(99),
+        rate: if span > 0.0 { (total - 1) as f64 / span } else { 0.0 },
+        idle: (last > 0).then(|| clock::between(last, clock::now())),
+        awake: mailbox.is_awake()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_follow_each_other_and_hold_what_belongs_to_them() {
+        for class_number in 0..HISTOGRAM_CLASSES - 5 {
+            assert_eq!(class(longest(class_number)), class_number);
+            assert_eq!(class(longest(class_number) + 1), class_number + 1);
+        }
+        assert_eq!(class(u64::MAX), HISTOGRAM_CLASSES - 5);
+        assert_eq!(longest(class(u64::MAX)), u64::MAX);
+        let (time, longest) = (1_000_000, longest(class(1_000_000)));
+        assert!(longest >= time && longest < time + time / 4, "{longest}");
+    }
+}
