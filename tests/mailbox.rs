@@ -363,3 +363,39 @@ fn a_mailbox_that_is_removed_is_gone_and_the_next_of_its_name_knows_nothing_of_i
     assert_eq!(state(&mut next, &ticket), State::Unknown);
     assert!(post.serve("backend").unwrap().try_recv().unwrap().is_none());
 }
+
+#[test]
+fn values_go_through_bodies_and_their_format_is_checked() {
+    let dir = scratch();
+    let post = post(&dir);
+    let mut backend = post.mailbox("backend").unwrap();
+    backend.compose().send_pod(&[1u64, 2]).unwrap();
+    let inbox = post.serve("backend").unwrap();
+    let delivery = inbox.recv().unwrap();
+    assert_eq!((delivery.content(), delivery.read_pod::<[u64; 2]>().unwrap()), (Content::Pod, [1, 2]));
+    assert_eq!(delivery.read_pod::<u64>().unwrap_err().len, 16);
+    delivery.ack();
+    #[cfg(all(feature = "json", feature = "msgpack", feature = "cbor"))]
+    {
+        use laneway::mailbox::{Cbor, CodecError, Json, MessagePack};
+        use std::collections::BTreeMap;
+        let value = BTreeMap::from([("steps".to_owned(), vec![1, 2, 3])]);
+        backend.compose().send_as::<Json>(&value).unwrap();
+        backend.compose().send_as::<MessagePack>(&value).unwrap();
+        backend.compose().send_as::<Cbor>(&value).unwrap();
+        let read = |delivery: &laneway::mailbox::Delivery<'_>| match delivery.content() {
+            Content::Json => delivery.read_as::<Json, BTreeMap<String, Vec<i32>>>(),
+            Content::MessagePack => delivery.read_as::<MessagePack, _>(),
+            _ => delivery.read_as::<Cbor, _>(),
+        };
+        for _ in 0..3 {
+            let delivery = inbox.recv().unwrap();
+            assert_eq!(read(&delivery).unwrap(), value);
+            delivery.ack();
+        }
+        backend.compose().send_as::<Json>(&value).unwrap();
+        let delivery = inbox.recv().unwrap();
+        assert!(matches!(delivery.read_as::<Cbor, u8>(), Err(CodecError::Content { .. })));
+        assert!(matches!(delivery.read_as::<Json, u8>(), Err(CodecError::Format(_))));
+    }
+}

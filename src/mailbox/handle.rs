@@ -384,6 +384,11 @@ impl Draft<'_> {
         self
     }
 
+    /// Sends a value as it lies in memory.
+    pub fn send_pod<T: bytemuck::NoUninit>(self, value: &T) -> Result<Ticket, SendError> {
+        self.content(Content::Pod).send(bytemuck::bytes_of(value))
+    }
+
     /// Sends it. See [`Mailbox::send`].
     #[inline]
     pub fn send(self, body: &[u8]) -> Result<Ticket, SendError> {

@@ -17,6 +17,8 @@
 //!   the kernel's.
 
 mod clock;
+#[cfg(feature = "serde")]
+mod codec;
 mod control;
 mod dead;
 mod delivery;
@@ -32,6 +34,14 @@ mod settle;
 mod stats;
 mod ticket;
 
+#[cfg(feature = "cbor")]
+pub use codec::Cbor;
+#[cfg(feature = "json")]
+pub use codec::Json;
+#[cfg(feature = "msgpack")]
+pub use codec::MessagePack;
+#[cfg(feature = "serde")]
+pub use codec::{Codec, CodecError};
 pub use dead::{DeadLetter, ReplayError};
 pub use delivery::Delivery;
 pub use envelope::Content;
