@@ -399,3 +399,10 @@ fn values_go_through_bodies_and_their_format_is_checked() {
         assert!(matches!(delivery.read_as::<Json, u8>(), Err(CodecError::Format(_))));
     }
 }
+
+#[test]
+fn both_ends_may_go_to_another_thread() {
+    fn goes<T: Send>() {}
+    goes::<Mailbox>();
+    goes::<Inbox>();
+}

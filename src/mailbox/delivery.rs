@@ -10,7 +10,7 @@ use crate::error::{Error, WrongLength};
 use crate::ledger::Key;
 use crate::queue::{Message, Priority};
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the bytes of a message are.
@@ -18,7 +18,7 @@ pub(super) enum Source<'a> {
     /// In its sender's lane.
     Lane(Message<'a>),
     /// With the receiver, which keeps it.
-    Kept(Rc<Letter>),
+    Kept(Arc<Letter>),
 }
 
 /// A message that was handed out, until it is settled: by [`ack`](Self::ack), [`nack`](Self::nack) or [`reject`](Self::reject), in

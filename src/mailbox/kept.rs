@@ -15,7 +15,7 @@ use crate::queue::{OnFull, Options, Queue, Receiver, Sender};
 use bytemuck::{Pod, Zeroable};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What stands before a message in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -54,7 +54,7 @@ pub(super) struct Kept {
     log: VecDeque<Record>,
     next_serial: u64,
     /// By key: the newest record, and the message.
-    letters: HashMap<Key, (u64, Rc<Letter>)>,
+    letters: HashMap<Key, (u64, Arc<Letter>)>,
     /// Those that wait for their time.
     waiting: BTreeMap<(u64, u64), Key>,
     /// Records in the log that count for nothing.
@@ -113,7 +113,7 @@ impl Kept {
         self.next_serial += 1;
         self.log.push_back(Record { serial, key });
         self.waiting.insert((letter.due, serial), key);
-        if let Some((older, letter)) = self.letters.insert(key, (serial, Rc::new(letter))) {
+        if let Some((older, letter)) = self.letters.insert(key, (serial, Arc::new(letter))) {
             self.waiting.remove(&(letter.due, older));
             self.dead += 1;
         }
@@ -171,10 +171,10 @@ impl Kept {
     }
 
     /// A message that is due, the longest first. It is kept until it is [`done`](Self::done) with or kept anew.
-    pub(super) fn take_due(&mut self, now: u64) -> Option<Rc<Letter>> {
+    pub(super) fn take_due(&mut self, now: u64) -> Option<Arc<Letter>> {
         let first = self.waiting.first_entry().filter(|first| first.key().0 <= now)?;
         let key = first.remove();
-        self.letters.get(&key).map(|(_, letter)| Rc::clone(letter))
+        self.letters.get(&key).map(|(_, letter)| Arc::clone(letter))
     }
 
     /// Hands a message out again that was taken, as soon as possible. It was not kept anew: the log stays as it is.
@@ -202,7 +202,7 @@ impl Kept {
                 if self.dead <= self.letters.len() + SLACK {
                     return;
                 }
-                let letter = Rc::clone(letter);
+                let letter = Arc::clone(letter);
                 let waits = self.waiting.remove(&(letter.due, first.serial)).is_some();
                 let Letter { key, due, attempts, uid, .. } = *letter;
                 let label = Label { key: key.word(), due, attempts, uid };
