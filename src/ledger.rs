@@ -107,7 +107,7 @@ impl Book {
     }
 
     fn is_spilled(&self, key: Key, at: u64) -> bool {
-        self.places(key).all(|place| place != at)
+        at.wrapping_sub(key.home(self.entries)) & (self.entries - 1) >= REACH
     }
 
     /// What is said of this key, whoever is writing meanwhile.
@@ -180,6 +180,10 @@ pub(crate) struct Ledger {
     fences: Fences,
 }
 
+/// Where an entry is, as long as it is not forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spot(u64);
+
 /// There is no room: all entries that this one could take are of messages that are not done with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Crowded;
@@ -222,7 +226,7 @@ impl Ledger {
         })
     }
 
-    /// Writes what became of a message, in place of what was said of it, or of the oldest message that may be forgotten,
+    /// Writes what became of a message, in place of what was said of it, or of an old message that may be forgotten,
     /// as `forgettable` says. The kernel is not called.
     pub(crate) fn write(
         &self,
@@ -230,8 +234,38 @@ impl Ledger {
         entry: &Entry,
         forgettable: impl Fn(Key, &Entry) -> bool,
     ) -> Result<(), Crowded> {
+        let at = self.place_of(key).or_else(|| self.new_place(key, forgettable)).ok_or(Crowded)?;
+        self.write_at(at, entry);
+        Ok(())
+    }
+
+    /// As [`write`](Self::write), of a message of which nothing is said. Gives where the entry is.
+    #[inline]
+    pub(crate) fn write_first(
+        &self,
+        key: Key,
+        entry: &Entry,
+        forgettable: impl Fn(Key, &Entry) -> bool,
+    ) -> Result<Spot, Crowded> {
+        let at = self.new_place(key, forgettable).ok_or(Crowded)?;
+        self.write_at(at, entry);
+        Ok(Spot(at))
+    }
+
+    /// Writes what became of a message whose entry was there when it was last seen. False when it is not.
+    #[inline]
+    pub(crate) fn write_again(&self, spot: Spot, key: Key, entry: &Entry) -> bool {
+        // ORDERING(takeover): relaxed; nobody else writes it.
+        let there = self.book.word(spot.0, entry::KEY).load(Ordering::Relaxed) == key.0;
+        if there {
+            self.write_at(spot.0, entry);
+        }
+        there
+    }
+
+    #[inline]
+    fn write_at(&self, at: u64, entry: &Entry) {
         let order = self.order.get().wrapping_add(1);
-        let at = self.place_for(key, order, forgettable).ok_or(Crowded)?;
         self.order.set(order);
         // ORDERING(ledger): relaxed, both: whoever finds the state below finds them, or later ones.
         self.book.word(at, entry::AT).store(entry.at, Ordering::Relaxed);
@@ -239,56 +273,49 @@ impl Ledger {
         self.book.word(at, entry::EXTRA).store(entry.extra, Ordering::Relaxed);
         // ORDERING(ledger): what was done before it is visible to whoever finds the state.
         self.book.word(at, entry::STATE).store(pack(entry, order), Ordering::Release);
-        Ok(())
     }
 
-    /// Where an entry for this key is, or can be.
-    fn place_for(&self, key: Key, order: u32, forgettable: impl Fn(Key, &Entry) -> bool) -> Option<u64> {
-        let mut oldest = None;
+    /// Where the entry of this key is.
+    fn place_of(&self, key: Key) -> Option<u64> {
+        // ORDERING(takeover): relaxed; nobody else writes it.
+        let word = |at: u64| self.book.word(at, entry::KEY).load(Ordering::Relaxed);
+        let near = self.book.places(key).take_while(|at| word(*at) != 0).find(|at| word(*at) == key.0);
+        let spilled = || self.book.spilled.load() > 0;
+        near.or_else(|| if spilled() { (0..self.book.entries).find(|at| word(*at) == key.0) } else { None })
+    }
+
+    /// A place for a key that has none: one that was never used, or whose message is older than half of those that are
+    /// remembered, or the oldest of those within reach.
+    #[inline]
+    fn new_place(&self, key: Key, forgettable: impl Fn(Key, &Entry) -> bool) -> Option<u64> {
+        let (mut oldest, half) = (None, (self.book.entries / 2) as u32);
         for at in self.book.places(key) {
-            let (word, age) = self.weigh(at, order, &forgettable);
-            if word == key.0 {
-                return Some(at);
-            }
-            if age.is_some() && oldest.is_none_or(|(_, oldest)| age > oldest) {
+            let (word, age) = self.weigh(at, &forgettable);
+            if let Some(age) = age
+                && oldest.is_none_or(|(_, oldest)| age > oldest)
+            {
                 oldest = Some((at, age));
+                if age > half {
+                    break;
+                }
             }
             if word == 0 {
                 break;
             }
         }
-        match oldest {
-            // Seldom is anything spilled, and seldom is this one.
-            Some((at, _)) if self.book.spilled.load() == 0 => Some(self.hand_over(at, key)),
-            _ => self.place_beyond(key, order, forgettable, oldest.map(|(at, _)| at)),
-        }
-    }
-
-    #[cold]
-    fn place_beyond(
-        &self,
-        key: Key,
-        order: u32,
-        forgettable: impl Fn(Key, &Entry) -> bool,
-        near: Option<u64>,
-    ) -> Option<u64> {
-        // ORDERING(takeover): relaxed; nobody else writes it.
-        let found = |at: &u64| self.book.word(*at, entry::KEY).load(Ordering::Relaxed) == key.0;
-        if let Some(at) = (0..self.book.entries).find(found) {
-            return Some(at);
-        }
-        let free = |at: &u64| self.weigh(*at, order, &forgettable).1.is_some();
-        near.or_else(|| (0..self.book.entries).find(free)).map(|at| self.hand_over(at, key))
+        let anywhere = || (0..self.book.entries).find(|at| self.weigh(*at, &forgettable).1.is_some());
+        oldest.map(|(at, _)| at).or_else(anywhere).map(|at| self.hand_over(at, key))
     }
 
     /// The key at a place, and if it may be given to another, how old what stands there is.
-    fn weigh(&self, at: u64, order: u32, forgettable: &impl Fn(Key, &Entry) -> bool) -> (u64, Option<u32>) {
+    #[inline]
+    fn weigh(&self, at: u64, forgettable: &impl Fn(Key, &Entry) -> bool) -> (u64, Option<u32>) {
         // ORDERING(takeover): relaxed, all; nobody else writes them.
         let load = |offset| self.book.word(at, offset).load(Ordering::Relaxed);
         let (word, state) = (load(entry::KEY), load(entry::STATE));
         let age = match Key::from_word(word) {
             Some(key) if state != 0 => forgettable(key, &unpack(state, load(entry::AT), load(entry::EXTRA)))
-                .then(|| order.wrapping_sub((state >> 32) as u32)),
+                .then(|| self.order.get().wrapping_sub((state >> 32) as u32)),
             _ => Some(u32::MAX),
         };
         (word, age)

@@ -5,12 +5,25 @@ use crate::sys::host;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Nanoseconds since the boot.
-#[inline]
-pub(super) fn now() -> u64 {
-    static OFFSET: OnceLock<i64> = OnceLock::new();
-    // A namespace adds its offset to what the processes in it are told.
-    host::boottime_ns().wrapping_add_signed(-*OFFSET.get_or_init(host::boottime_offset_ns))
+/// The clock, for one handle.
+#[derive(Debug)]
+pub(super) struct Clock {
+    clock: host::BootClock,
+    /// What this process's time namespace adds.
+    offset: i64,
+}
+
+impl Clock {
+    pub(super) fn new() -> Clock {
+        static OFFSET: OnceLock<i64> = OnceLock::new();
+        Clock { clock: host::BootClock::new(), offset: *OFFSET.get_or_init(host::boottime_offset_ns) }
+    }
+
+    /// Nanoseconds since the boot.
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now().wrapping_add_signed(-self.offset)
+    }
 }
 
 /// The time that is so far from another; as late as can be said when there is no such time.

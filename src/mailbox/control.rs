@@ -2,7 +2,6 @@
 //! come. It goes through a queue of its own, so that it is read before any mail, and stays there until its receiver has
 //! written it into the ledger.
 
-use super::clock;
 use crate::queue::Ticket;
 use bytemuck::{Pod, Zeroable};
 
@@ -30,8 +29,8 @@ pub(super) enum What {
 }
 
 impl Word {
-    pub(super) fn cancel(message: Ticket) -> Word {
-        Word { what: 1, lane: message.lane, position: message.position, key: 0, sent_at: clock::now() }
+    pub(super) fn cancel(message: Ticket, now: u64) -> Word {
+        Word { what: 1, lane: message.lane, position: message.position, key: 0, sent_at: now }
     }
 
     pub(super) fn supersede(newer: Ticket, key: u64, sent_at: u64) -> Word {

@@ -70,10 +70,7 @@ impl Grave {
         let died_at_unix_ns = crate::sys::host::realtime_ns();
         let reason = reason.code().into();
         let label = Label { key: key.word(), died_at_unix_ns, attempts, uid, reason, reserved: 0 };
-        let mut claim = self.sender.claim(LABEL + bytes.len())?;
-        let written = claim.write_all(bytemuck::bytes_of(&label)).and_then(|()| claim.write_all(bytes));
-        written.and_then(|()| claim.commit().map(|_| ())).expect("as long as claimed");
-        Ok(())
+        self.sender.send_gathered([bytemuck::bytes_of(&label), bytes]).map(|_| ())
     }
 }
 

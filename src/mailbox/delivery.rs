@@ -7,7 +7,7 @@ use super::kept::Letter;
 use super::ticket::Ticket;
 use super::{clock, request};
 use crate::error::{Error, WrongLength};
-use crate::ledger::Key;
+use crate::ledger::{Key, Spot};
 use crate::queue::{Message, Priority};
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct Delivery<'a> {
     pub(super) source: Option<Source<'a>>,
     pub(super) opened: Opened,
     pub(super) key: Key,
+    /// Where the ledger says that it is taken, if that is known.
+    pub(super) spot: Option<Spot>,
     pub(super) attempt: u32,
 }
 
@@ -121,13 +123,13 @@ impl<'a> Delivery<'a> {
 
     /// How long ago it was sent.
     pub fn age(&self) -> Duration {
-        self.opened.envelope.age(clock::now())
+        self.opened.envelope.age(self.inbox.clock.now())
     }
 
     /// How long it is still worth anything, as its sender says.
     pub fn time_left(&self) -> Option<Duration> {
         let deadline = self.opened.envelope.deadline;
-        (deadline != 0).then(|| clock::between(clock::now(), deadline))
+        (deadline != 0).then(|| clock::between(self.inbox.clock.now(), deadline))
     }
 
     /// Who sent it, as it says; empty when it does not.
@@ -187,7 +189,7 @@ impl<'a> Delivery<'a> {
     #[inline]
     pub fn ack(mut self) {
         let source = self.source.take();
-        self.inbox.ack(self.key, self.attempt, source);
+        self.inbox.ack(self.key, self.spot, self.attempt, source);
     }
 
     /// It failed this time: it is handed out again after the mailbox's backoff, or becomes a dead letter when it was handed

@@ -1,6 +1,6 @@
 //! The sending end of a mailbox: sending, and asking what became of it.
 
-use super::clock;
+use super::clock::{self, Clock};
 use super::control::Word;
 use super::envelope::{self, Content, Envelope, Kind};
 use super::post::{CONTROL, side_queue};
@@ -35,11 +35,14 @@ pub struct Mailbox {
     pub(super) ledger: LedgerView,
     pub(super) memory: Arc<Region>,
     pub(super) observer: Observer,
-    from: String,
+    /// The sender's name, padded to 8.
+    from: Vec<u8>,
+    from_len: u16,
     /// Messages sent through this handle.
     sequence: u64,
     /// How many more may be sent before the mailbox's limit is looked at again.
     allowance: u32,
+    pub(super) clock: Clock,
     pub(super) replies: Option<Replies>,
 }
 
@@ -56,15 +59,6 @@ pub enum SendError {
         /// How many there may be.
         max: u32,
     },
-    /// The name of the sender, or a key, is longer than there is room for.
-    TooLong {
-        /// What is too long.
-        what: &'static str,
-        /// How long it is, bytes.
-        len: usize,
-        /// How long it may be, bytes.
-        max: usize,
-    },
     /// The queue did not take it.
     Queue(QueueError),
 }
@@ -76,7 +70,6 @@ impl fmt::Display for SendError {
             SendError::Full { pending, max } => {
                 write!(f, "the mailbox holds {max} messages, and {pending} are waiting or taken")
             }
-            SendError::TooLong { what, len, max } => write!(f, "{what} is {len} bytes long, and may be {max}"),
             SendError::Queue(error) => error.fmt(f),
         }
     }
@@ -111,8 +104,17 @@ pub enum Cancelled {
 const LONGEST_ALLOWANCE: u64 = 64;
 
 impl Mailbox {
-    pub(super) fn new(name: &str, path: PathBuf, queue: Queue, from: String) -> Result<Mailbox, Error> {
+    pub(super) fn new(name: &str, path: PathBuf, queue: Queue, from: &str) -> Result<Mailbox, Error> {
         let settings = settings(&queue)?;
+        let from_len = u16::try_from(from.len()).ok().filter(|len| usize::from(*len) <= envelope::LONGEST_NAME);
+        let too_long = Cause::Option {
+            option: "the length of the sender's name",
+            value: from.len() as u64,
+            rule: "it must be at most 200 bytes",
+        };
+        let from_len = from_len.ok_or_else(|| queue.error("send to", too_long))?;
+        let mut padded = from.as_bytes().to_vec();
+        padded.resize(from.len().next_multiple_of(8), 0);
         let (memory, desk) = queue.ledger(false)?;
         Ok(Mailbox {
             name: name.to_owned(),
@@ -124,9 +126,11 @@ impl Mailbox {
             ledger: LedgerView::new(&memory, &desk, queue.ledger_entries(), queue.fences()),
             memory,
             observer: queue.observe()?,
-            from,
+            from: padded,
+            from_len,
             sequence: 0,
             allowance: 0,
+            clock: Clock::new(),
             replies: None,
             queue,
         })
@@ -169,14 +173,14 @@ impl Mailbox {
         let Some(key) = Key::message(message.lane, message.position).filter(|_| ticket.mailbox == self.id) else {
             return Ok(Status::bare(State::Unknown));
         };
-        let found = |ledger: &LedgerView| ledger.find(key).map(|entry| Status::of(&entry, clock::now()));
-        if let Some(status) = found(&self.ledger) {
-            return Ok(status);
+        if let Some(entry) = self.ledger.find(key) {
+            return Ok(Status::of(&entry, self.clock.now()));
         }
         let cursor = self.observer.cursor(message.lane)?;
         let waits = cursor.is_some_and(|at| (at.read_pos..at.write_pos).contains(&message.position));
         // It may have been taken, written down and released between our two looks.
-        Ok(found(&self.ledger).unwrap_or(Status::bare(if waits { State::Pending } else { State::Unknown })))
+        let bare = Status::bare(if waits { State::Pending } else { State::Unknown });
+        Ok(self.ledger.find(key).map_or(bare, |entry| Status::of(&entry, self.clock.now())))
     }
 
     /// Waits until `wanted` says that it has waited for that state, at most for `timeout`; gives the last one seen. Sleeps, and is
@@ -220,7 +224,7 @@ impl Mailbox {
         if before != State::Pending {
             return Ok(Cancelled::TooLate(before));
         }
-        let sure = self.leave_word(&Word::cancel(ticket.message))?;
+        let sure = self.leave_word(&Word::cancel(ticket.message, self.clock.now()))?;
         match self.status(ticket)?.state {
             State::Pending | State::Cancelled if sure => Ok(Cancelled::Yes),
             State::Pending => Ok(Cancelled::Unsure),
@@ -293,20 +297,16 @@ impl Mailbox {
             }
             self.allowance -= 1;
         }
-        let name_len = self.from.len();
-        let len = envelope::body_at(name_len) + body.len();
         // Borrowed apart from the sender.
         let from = std::mem::take(&mut self.from);
         let sent = self.sender(priority).and_then(|sender| {
-            let mut claim = sender.claim(len)?;
-            let padding = [0; 8];
-            claim
-                .write_all(bytemuck::bytes_of(envelope))
-                .and_then(|()| if name_len > 0 { claim.write_all(from.as_bytes()) } else { Ok(()) })
-                .and_then(|()| claim.write_all(&padding[..name_len.next_multiple_of(8) - name_len]))
-                .and_then(|()| claim.write_all(body))
-                .expect("as long as claimed");
-            Ok(claim.commit().expect("as long as claimed").ticket())
+            let envelope = bytemuck::bytes_of(envelope);
+            let sent = if from.is_empty() {
+                sender.send_gathered([envelope, body])
+            } else {
+                sender.send_gathered([envelope, &from, body])
+            };
+            Ok(sent?.ticket())
         });
         self.from = from;
         sent
@@ -393,16 +393,12 @@ impl Draft<'_> {
     #[inline]
     pub fn send(self, body: &[u8]) -> Result<Ticket, SendError> {
         let Draft { mailbox, mut envelope, priority, delay, ttl } = self;
-        let name_len = mailbox.from.len();
-        if name_len > envelope::LONGEST_NAME {
-            return Err(SendError::TooLong { what: "the sender's name", len: name_len, max: envelope::LONGEST_NAME });
-        }
         mailbox.sequence += 1;
         envelope.version = envelope::VERSION;
         envelope.kind = if envelope.reply_to == 0 { Kind::Mail } else { Kind::Request } as u8;
-        envelope.name_len = name_len as u16;
+        envelope.name_len = mailbox.from_len;
         envelope.sequence = mailbox.sequence;
-        envelope.sent_at = clock::now();
+        envelope.sent_at = mailbox.clock.now();
         if let Some(delay) = delay {
             envelope.not_before = clock::after(envelope.sent_at, delay);
         }

@@ -1,6 +1,6 @@
 //! The serving end of a mailbox: one message after the other, judged, written into the ledger, and handed out.
 
-use super::clock;
+use super::clock::{self, Clock};
 use super::dead::Grave;
 use super::delivery::Delivery;
 use super::envelope::Envelope;
@@ -37,8 +37,13 @@ pub struct Inbox {
     pub(super) held: RefCell<Vec<(u32, u64)>>,
     /// Messages of which the ledger says that they are done with while they still lie in their lanes: it must not forget that.
     pub(super) ahead: RefCell<HashSet<Key>>,
+    /// For each lane: the ledger says nothing of a message from here on. 0: nothing has come from it.
+    pub(super) known_to: Box<[Cell<u64>]>,
+    /// A lane has come of which the observer may not know.
+    pub(super) lane_came: Cell<bool>,
     /// Messages taken since those that wait were counted.
     pub(super) uncounted: Cell<u32>,
+    pub(super) clock: Clock,
     pub(super) settings: Settings,
     pub(super) queue: Queue,
     pub(super) path: PathBuf,
@@ -95,7 +100,10 @@ impl Inbox {
             answers: RefCell::new(Answers::new(&path)),
             held: RefCell::default(),
             ahead: RefCell::default(),
+            known_to: (0..queue.max_lanes()).map(|_| Cell::new(0)).collect(),
+            lane_came: Cell::new(false),
             uncounted: Cell::new(0),
+            clock: Clock::new(),
             id: id(&queue),
             mail,
             control,
@@ -103,23 +111,34 @@ impl Inbox {
             queue,
             path,
         };
-        inbox.recall_ahead()?;
+        inbox.recall()?;
         inbox.counters.set(Count::Taken, 0);
         inbox.count_kept();
         Ok(inbox)
     }
 
-    /// What was settled by those who served before while it still lay in its lane.
-    fn recall_ahead(&self) -> Result<(), Error> {
+    /// What is known of those who served before: how far they came, and what they settled that still lies in its lane.
+    fn recall(&self) -> Result<(), Error> {
         let mut observer = self.observer.borrow_mut();
         for (key, entry) in self.ledger.entries() {
+            self.note_known(key);
             let Some((lane, position)) = key.place() else { continue };
             let lies = observer.cursor(lane)?.is_some_and(|cursor| cursor.read_pos <= position);
             if lies && State::from_code(entry.state).is_final() {
                 self.ahead.borrow_mut().insert(key);
             }
         }
+        self.kept.borrow().keys().for_each(|key| self.note_known(key));
         Ok(())
+    }
+
+    /// The ledger, or the log of what is kept, says something of this message.
+    #[inline]
+    pub(super) fn note_known(&self, key: Key) {
+        let known = key.place().and_then(|(lane, position)| Some((self.known_to.get(lane as usize)?, position)));
+        if let Some((known, position)) = known {
+            known.set(known.get().max(position + 1));
+        }
     }
 
     /// The mailbox's directory.
@@ -198,7 +217,7 @@ impl Inbox {
     /// Waits for a message, until the deadline or until one is due that is kept.
     fn wait(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
         self.count_waiting();
-        let due = self.kept.borrow().next_due().map(|due| clock::between(clock::now(), due));
+        let due = self.kept.borrow().next_due().map(|due| clock::between(self.clock.now(), due));
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let limit = match (due, left) {
             (Some(due), Some(left)) => Some(due.min(left)),
@@ -220,7 +239,7 @@ impl Inbox {
     /// How long a message waits that failed so often.
     pub(super) fn backoff(&self, attempts: u32) -> Duration {
         // The time is as good as any for tearing apart what failed together.
-        let chance = clock::now().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let chance = self.clock.now().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.settings.backoff.delay(attempts, chance)
     }
 
@@ -259,8 +278,10 @@ impl Inbox {
     fn count_waiting(&self) {
         if self.uncounted.replace(0) > 0 {
             let mut observer = self.observer.borrow_mut();
-            // What cannot be listed now is listed the next time.
-            let _ = observer.refresh();
+            if self.lane_came.replace(false) {
+                // What cannot be listed now is listed when another comes.
+                let _ = observer.refresh();
+            }
             self.counters.raise(Count::HighWater, observer.depth_messages() + self.kept.borrow().len() as u64);
         }
     }

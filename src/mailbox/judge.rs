@@ -11,8 +11,9 @@ use super::settings::WhenFull;
 use super::stats::Count;
 use super::ticket::{Reason, State};
 use crate::error::TryRecvError;
-use crate::ledger::Key;
+use crate::ledger::{Key, Spot};
 use crate::queue::{Message, Receiver};
+use std::cell::Cell;
 
 /// Families of keys that messages share.
 const IDEMPOTENCY: u16 = 0;
@@ -27,24 +28,16 @@ impl Inbox {
             message.release();
             return None;
         };
-        let now = clock::now();
-        let before = self.ledger.find(key);
-        let attempts = match before.map(|entry| (State::from_code(entry.state), entry)) {
-            None => 0,
-            Some((State::Taken, entry)) => u32::from(entry.attempts),
-            Some((State::Pending, entry)) if !self.kept.borrow().holds(key) => u32::from(entry.attempts),
-            Some(_) => {
-                // It was settled, or it is kept, by one who died before it could say so.
-                self.ahead.borrow_mut().remove(&key);
-                message.release();
-                return None;
-            }
-        };
-        if self.kept.borrow().holds(key) {
-            // Whoever served before died between keeping it and saying so.
-            let _ = self.write(key, State::Pending, Reason::Retry, attempts, now);
+        let now = self.clock.now();
+        let known_to = self.known_to.get(lane as usize).map_or(u64::MAX, Cell::get);
+        let is_new = position >= known_to;
+        let attempts = if is_new { Some(0) } else { self.attempts_before(key, now) };
+        let Some(attempts) = attempts else {
             message.release();
             return None;
+        };
+        if known_to == 0 {
+            self.lane_came.set(true);
         }
         let opened = match Envelope::of(&message) {
             Ok(opened) => opened,
@@ -80,12 +73,34 @@ impl Inbox {
                 return None;
             }
         }
-        if !self.take(key, attempts, &opened.envelope, now) {
+        let Some(spot) = self.take(key, is_new, attempts, &opened.envelope, now) else {
             message.release();
             return None;
-        }
+        };
         self.held.borrow_mut().push((lane, position));
-        Some(Delivery { inbox: self, source: Some(Source::Lane(message)), opened, key, attempt: attempts + 1 })
+        Some(Delivery { inbox: self, source: Some(Source::Lane(message)), opened, key, spot, attempt: attempts + 1 })
+    }
+
+    /// How often a message was handed out of which those who served before may have known; none if it is to be passed over,
+    /// because it was settled, or is kept.
+    fn attempts_before(&self, key: Key, now: u64) -> Option<u32> {
+        let entry = self.ledger.find(key);
+        let attempts = entry.map_or(0, |entry| u32::from(entry.attempts));
+        if self.kept.borrow().holds(key) {
+            if entry.is_none_or(|entry| State::from_code(entry.state) != State::Pending) {
+                // Whoever served before died between keeping it and saying so.
+                let _ = self.write(key, State::Pending, Reason::Retry, attempts, now);
+            }
+            return None;
+        }
+        match entry.map(|entry| State::from_code(entry.state)) {
+            // Said to be kept, and is not: it is here.
+            None | Some(State::Taken | State::Pending) => Some(attempts),
+            Some(_) => {
+                self.ahead.borrow_mut().remove(&key);
+                None
+            }
+        }
     }
 
     /// A message that was kept and is due now.
@@ -94,7 +109,7 @@ impl Inbox {
             return None;
         }
         loop {
-            let now = clock::now();
+            let now = self.clock.now();
             let letter = self.kept.borrow_mut().take_due(now)?;
             let Letter { key, opened, uid, .. } = *letter;
             let attempts = self.ledger.find(key).map_or(0, |entry| u32::from(entry.attempts)).max(letter.attempts);
@@ -102,9 +117,9 @@ impl Inbox {
                 self.settle(key, state, reason, attempts, now);
             } else if attempts >= self.max_attempts(&opened.envelope) {
                 self.bury_spent(key, attempts, uid, &letter.bytes, now);
-            } else if self.take(key, attempts, &opened.envelope, now) {
+            } else if let Some(spot) = self.take(key, false, attempts, &opened.envelope, now) {
                 let source = Some(Source::Kept(letter));
-                return Some(Delivery { inbox: self, source, opened, key, attempt: attempts + 1 });
+                return Some(Delivery { inbox: self, source, opened, key, spot, attempt: attempts + 1 });
             }
             self.kept.borrow_mut().done(key);
             self.count_kept();
@@ -146,14 +161,20 @@ impl Inbox {
         None
     }
 
-    /// Writes down that a message is taken, before it is handed out. False when it must not be, because its sender has just
-    /// taken it back.
-    fn take(&self, key: Key, attempts: u32, envelope: &Envelope, now: u64) -> bool {
-        // There is room: that was seen to before the message was looked for.
-        let _ = self.write(key, State::Taken, Reason::None, attempts + 1, now);
+    /// Writes down that a message is taken, before it is handed out, and gives where. None when it must not be, because its
+    /// sender has just taken it back.
+    #[inline]
+    fn take(&self, key: Key, is_new: bool, attempts: u32, envelope: &Envelope, now: u64) -> Option<Option<Spot>> {
+        let spot = if is_new {
+            self.write_first(key, State::Taken, attempts + 1, now)
+        } else {
+            // There is room: that was seen to before the message was looked for.
+            let _ = self.write(key, State::Taken, Reason::None, attempts + 1, now);
+            None
+        };
         if self.ledger.has_word() && self.read_words(Some(key)) {
             self.settle(key, State::Cancelled, Reason::None, attempts, now);
-            return false;
+            return None;
         }
         self.ledger.wake();
         self.counters.add(Count::HandedOut);
@@ -161,7 +182,7 @@ impl Inbox {
         if attempts == 0 {
             self.counters.add_delay(clock::between(envelope.sent_at.max(envelope.not_before), now), now);
         }
-        true
+        Some(spot)
     }
 
     /// Reads the words that were left about messages, and writes down what they say. Whether one of them is about `in_hand`,
@@ -171,7 +192,7 @@ impl Inbox {
         let mut caught = false;
         // Damage of a lane of words is one sender's own.
         while let Some(word) = next_word(&self.control) {
-            let now = clock::now();
+            let now = self.clock.now();
             let found = word.read_pod::<Word>().ok().and_then(|word| Some((word.what()?, word)));
             match found {
                 Some((What::Cancel(message), _)) => {

@@ -144,15 +144,17 @@ impl Kept {
     }
 
     fn append(&mut self, label: &Label, bytes: &[u8]) -> Result<(), SendError> {
-        let mut claim = self.sender.claim(size_of::<Label>() + bytes.len())?;
-        let written = claim.write_all(bytemuck::bytes_of(label)).and_then(|()| claim.write_all(bytes));
-        written.and_then(|()| claim.commit().map(|_| ())).expect("as long as claimed");
-        Ok(())
+        self.sender.send_gathered([bytemuck::bytes_of(label), bytes]).map(|_| ())
     }
 
     /// Whether this message is kept.
     pub(super) fn holds(&self, key: Key) -> bool {
         self.letters.contains_key(&key)
+    }
+
+    /// The messages that are kept.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        self.letters.keys().copied()
     }
 
     /// How many messages are kept.

@@ -83,7 +83,7 @@ impl Post {
     /// ever. Takes some system calls; the first message takes some more.
     pub fn mailbox(&self, name: &str) -> Result<Mailbox, Error> {
         let queue = self.mail(name)?;
-        Mailbox::new(name, self.path(name), queue, self.from.clone())
+        Mailbox::new(name, self.path(name), queue, &self.from)
     }
 
     /// Serves the mailbox of this name: what is sent to it is handed out here. Created if there is none.

@@ -1,7 +1,6 @@
 //! Requests and their answers. Who asks has a queue of its own for answers, made with the first request; the envelope names
 //! it, and the answer names the request.
 
-use super::clock;
 use super::envelope::{self, Content, Envelope, Kind};
 use super::handle::{Mailbox, SendError};
 use super::inbox::Inbox;
@@ -210,16 +209,12 @@ pub(super) fn reply(inbox: &Inbox, request: &Envelope, body: &[u8]) -> Result<bo
     let envelope = Envelope {
         version: envelope::VERSION,
         kind: Kind::Reply as u8,
-        sent_at: clock::now(),
+        sent_at: inbox.clock.now(),
         correlation: request.correlation,
         ..Envelope::zeroed()
     };
-    let sent = sender.claim(envelope::LEN + body.len()).map(|mut claim| {
-        let written = claim.write_all(bytemuck::bytes_of(&envelope)).and_then(|()| claim.write_all(body));
-        written.and_then(|()| claim.commit().map(|_| ())).expect("as long as claimed");
-    });
-    match sent {
-        Ok(()) => Ok(true),
+    match sender.send_gathered([bytemuck::bytes_of(&envelope), body]) {
+        Ok(_) => Ok(true),
         Err(crate::error::SendError::Detached) => {
             answers.senders.remove(&request.reply_to);
             Ok(false)

@@ -7,7 +7,7 @@ use super::inbox::Inbox;
 use super::stats::Count;
 use super::ticket::{Reason, State};
 use crate::error::{Cause, Error, SendError};
-use crate::ledger::{Entry, Key};
+use crate::ledger::{Entry, Key, Spot};
 use std::time::Duration;
 
 impl Inbox {
@@ -32,9 +32,22 @@ impl Inbox {
     }
 
     pub(super) fn write(&self, key: Key, state: State, reason: Reason, attempts: u32, at: u64) -> Result<(), Cause> {
+        self.write_entry(key, &self.entry(state, reason, attempts, at))
+    }
+
+    /// As [`write`](Self::write), of a message of which nothing was said before; gives where.
+    #[inline]
+    pub(super) fn write_first(&self, key: Key, state: State, attempts: u32, at: u64) -> Option<Spot> {
+        let entry = self.entry(state, Reason::None, attempts, at);
+        let spot = self.ledger.write_first(key, &entry, |key, entry| self.may_forget(key, entry)).ok();
+        self.note_known(key);
+        spot
+    }
+
+    #[inline]
+    fn entry(&self, state: State, reason: Reason, attempts: u32, at: u64) -> Entry {
         let attempts = u16::try_from(attempts).unwrap_or(u16::MAX);
-        let entry = Entry { state: state.code(), reason: reason.code(), attempts, at, extra: 0 };
-        self.write_entry(key, &entry)
+        Entry { state: state.code(), reason: reason.code(), attempts, at, extra: 0 }
     }
 
     /// Writes down what messages share.
@@ -44,6 +57,7 @@ impl Inbox {
 
     pub(super) fn write_entry(&self, key: Key, entry: &Entry) -> Result<(), Cause> {
         let forgettable = |key: Key, entry: &Entry| self.may_forget(key, entry);
+        self.note_known(key);
         self.ledger.write(key, entry, forgettable).map_err(|_| Cause::Option {
             option: "outcomes",
             value: self.settings.outcomes.into(),
@@ -55,8 +69,9 @@ impl Inbox {
     /// not be found in its lane by a receiver that comes after us.
     pub(super) fn may_forget(&self, key: Key, entry: &Entry) -> bool {
         let Some((lane, position)) = key.place() else { return true };
+        let is_ahead = || !self.ahead.borrow().is_empty() && self.ahead.borrow().contains(&key);
         let behind_held = || self.held.borrow().iter().any(|&(held, at)| held == lane && at < position);
-        State::from_code(entry.state).is_final() && !behind_held() && !self.ahead.borrow().contains(&key)
+        State::from_code(entry.state).is_final() && !behind_held() && !is_ahead()
     }
 
     /// Puts a message among the dead letters. What there is no room for is lost, and counted.
@@ -103,7 +118,7 @@ impl Inbox {
         let kept = self.kept.borrow_mut().keep(key, due, attempts, uid, bytes);
         kept.map_err(|error| self.failed("keep a message of", error))?;
         // From here on it is kept; whoever finds it in its lane again learns so.
-        let _ = self.write(key, State::Pending, reason, attempts, clock::now());
+        let _ = self.write(key, State::Pending, reason, attempts, self.clock.now());
         self.ledger.wake();
         self.count_kept();
         Ok(())
@@ -138,8 +153,14 @@ impl Inbox {
 
     /// A delivery is done.
     #[inline]
-    pub(super) fn ack(&self, key: Key, attempts: u32, source: Option<Source<'_>>) {
-        self.settle(key, State::Acked, Reason::None, attempts, clock::now());
+    pub(super) fn ack(&self, key: Key, spot: Option<Spot>, attempts: u32, source: Option<Source<'_>>) {
+        let entry = self.entry(State::Acked, Reason::None, attempts, self.clock.now());
+        if !spot.is_some_and(|spot| self.ledger.write_again(spot, key, &entry)) {
+            // Without room for it, as in `settle`.
+            let _ = self.write_entry(key, &entry);
+        }
+        self.ledger.wake();
+        self.counters.add(Count::Acked);
         self.finish(key, source);
     }
 
@@ -158,7 +179,7 @@ impl Inbox {
 
     /// A delivery failed this time.
     pub(super) fn give_back(&self, delivery: &mut Delivery<'_>, delay: Duration) -> Result<(), Error> {
-        let (key, attempts, now) = (delivery.key, delivery.attempt, clock::now());
+        let (key, attempts, now) = (delivery.key, delivery.attempt, self.clock.now());
         self.counters.add(Count::Retried);
         let uid = match &delivery.source {
             Some(Source::Kept(letter)) => letter.uid,
@@ -190,7 +211,7 @@ impl Inbox {
 
     /// A delivery will never succeed.
     pub(super) fn reject(&self, delivery: &Delivery<'_>) -> Result<(), Error> {
-        let (key, attempts, now) = (delivery.key, delivery.attempt, clock::now());
+        let (key, attempts, now) = (delivery.key, delivery.attempt, self.clock.now());
         let uid = delivery.uid().unwrap_or(u32::MAX);
         let buried = self.bury(key, Reason::Rejected, attempts, uid, &delivery.bytes());
         let reason = if buried.is_ok() { Reason::Rejected } else { Reason::NoRoom };
@@ -200,7 +221,7 @@ impl Inbox {
 
     /// A delivery is still being worked on.
     pub(super) fn still_taken(&self, delivery: &Delivery<'_>) {
-        let _ = self.write(delivery.key, State::Taken, Reason::None, delivery.attempt, clock::now());
+        let _ = self.write(delivery.key, State::Taken, Reason::None, delivery.attempt, self.clock.now());
         self.ledger.wake();
     }
 }

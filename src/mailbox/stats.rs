@@ -225,7 +225,7 @@ pub(super) fn read(mailbox: &mut Mailbox) -> Result<Stats, Error> {
         delivery_p95: percentile(95),
         delivery_p99: percentile(99),
         rate: if span > 0.0 { (total - 1) as f64 / span } else { 0.0 },
-        idle: (last > 0).then(|| clock::between(last, clock::now())),
+        idle: (last > 0).then(|| clock::between(last, mailbox.clock.now())),
         awake: mailbox.is_awake()?,
     })
 }

@@ -235,6 +235,28 @@ impl Sender {
         self.send_until(payload, Instant::now().checked_add(timeout))
     }
 
+    /// Sends a message that lies in pieces, each a multiple of 8 bytes long but the last. As [`send`](Self::send).
+    ///
+    /// # Panics
+    /// When another piece's length is no multiple of 8.
+    #[inline]
+    pub fn send_gathered<const N: usize>(&mut self, pieces: [&[u8]; N]) -> Result<Sent, SendError> {
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        let claim = match self.claim_known(len) {
+            Some(claim) => claim,
+            None => self.claim_slowly(len, Patience::Until(None))?,
+        };
+        let mut at = 0;
+        for piece in pieces {
+            assert!(at % 8 == 0, "a piece before the last is {at} bytes from the start");
+            self.lane.fill(&claim, at, piece);
+            at += piece.len();
+        }
+        let sent = self.commit_filled(claim);
+        self.lane.ring();
+        Ok(sent)
+    }
+
     /// Sends a message if there is room, or the lane may grow. Never waits for the receiver.
     #[inline]
     pub fn try_send(&mut self, payload: &[u8]) -> Result<Sent, TrySendError> {
