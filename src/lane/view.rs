@@ -66,10 +66,15 @@ impl View {
         }
     }
 
+    /// How far the sender is that the receiver at `read_pos` reads from. It lags behind by a message at most while the sender
+    /// lives, and for good when it died.
+    pub(crate) fn hint(&self, read_pos: u64) -> u64 {
+        self.hint.load().max(read_pos)
+    }
+
     pub(crate) fn glance(&self) -> Glance {
         let read_pos = self.read_pos.load();
-        // A hint lags behind by a message at most while its sender lives, and for good when it died.
-        let write_pos = self.hint.load().max(read_pos);
+        let write_pos = self.hint(read_pos);
         let waiting = Waiting::between(self.table.entries(), read_pos, write_pos, self.table.most());
         Glance {
             write_pos,

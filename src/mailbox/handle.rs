@@ -157,7 +157,23 @@ impl Mailbox {
     /// `Ok` means that the message is there, whatever becomes of this process. Costs what
     /// [`Sender::send`](crate::Sender::send) costs, a look at the clock and 72 bytes.
     pub fn send(&mut self, body: &[u8]) -> Result<Ticket, SendError> {
-        self.compose().send(body)
+        let envelope = self.envelope(Kind::Mail);
+        let message = self.send_in(&envelope, Priority::Normal, body)?;
+        Ok(Ticket { mailbox: self.id, message })
+    }
+
+    /// The envelope of the next message.
+    #[inline(always)]
+    fn envelope(&mut self, kind: Kind) -> Envelope {
+        self.sequence += 1;
+        Envelope {
+            version: envelope::VERSION,
+            kind: kind as u8,
+            name_len: self.from_len,
+            sequence: self.sequence,
+            sent_at: self.clock.now(),
+            ..Envelope::zeroed()
+        }
     }
 
     /// A message with more to it than its body: see [`Draft`].
@@ -273,18 +289,8 @@ impl Mailbox {
         Ok(())
     }
 
-    #[inline]
-    fn sender(&mut self, priority: Priority) -> Result<&mut Sender, SendError> {
-        let sender = &mut self.senders[priority as usize];
-        if sender.is_none() {
-            let options = self.queue.sender_options().priority(priority).on_full(OnFull::GrowThenFail);
-            *sender = Some(options.attach()?);
-        }
-        Ok(sender.as_mut().expect("just attached"))
-    }
-
     /// Sends a message in its envelope.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send_in(
         &mut self,
         envelope: &Envelope,
@@ -297,19 +303,19 @@ impl Mailbox {
             }
             self.allowance -= 1;
         }
-        // Borrowed apart from the sender.
-        let from = std::mem::take(&mut self.from);
-        let sent = self.sender(priority).and_then(|sender| {
-            let envelope = bytemuck::bytes_of(envelope);
-            let sent = if from.is_empty() {
-                sender.send_gathered([envelope, body])
-            } else {
-                sender.send_gathered([envelope, &from, body])
-            };
-            Ok(sent?.ticket())
-        });
-        self.from = from;
-        sent
+        let Mailbox { senders, queue, from, .. } = self;
+        let sender = &mut senders[priority as usize];
+        if sender.is_none() {
+            *sender = Some(attach(queue, priority)?);
+        }
+        let sender = sender.as_mut().expect("just attached");
+        let envelope = bytemuck::bytes_of(envelope);
+        let sent = if from.is_empty() {
+            sender.send_gathered([envelope, body])?
+        } else {
+            sender.send_gathered([envelope, from, body])?
+        };
+        Ok(sent.ticket())
     }
 }
 
@@ -392,13 +398,10 @@ impl Draft<'_> {
     /// Sends it. See [`Mailbox::send`].
     #[inline]
     pub fn send(self, body: &[u8]) -> Result<Ticket, SendError> {
-        let Draft { mailbox, mut envelope, priority, delay, ttl } = self;
-        mailbox.sequence += 1;
-        envelope.version = envelope::VERSION;
-        envelope.kind = if envelope.reply_to == 0 { Kind::Mail } else { Kind::Request } as u8;
-        envelope.name_len = mailbox.from_len;
-        envelope.sequence = mailbox.sequence;
-        envelope.sent_at = mailbox.clock.now();
+        let Draft { mailbox, envelope: said, priority, delay, ttl } = self;
+        let new = mailbox.envelope(if said.reply_to == 0 { Kind::Mail } else { Kind::Request });
+        let Envelope { version, kind, name_len, sequence, sent_at, .. } = new;
+        let mut envelope = Envelope { version, kind, name_len, sequence, sent_at, ..said };
         if let Some(delay) = delay {
             envelope.not_before = clock::after(envelope.sent_at, delay);
         }
@@ -424,6 +427,11 @@ impl fmt::Debug for Draft<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Draft").field("envelope", &self.envelope).finish_non_exhaustive()
     }
+}
+
+#[cold]
+fn attach(queue: &Queue, priority: Priority) -> Result<Sender, Error> {
+    queue.sender_options().priority(priority).on_full(OnFull::GrowThenFail).attach()
 }
 
 /// The number by which tickets of a mailbox are known.

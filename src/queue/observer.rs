@@ -165,7 +165,7 @@ impl Observer {
         Ok(self.lanes.get(&lane).map(|(_, view)| {
             // In this order, so that what is behind the one is not behind the other.
             let read_pos = view.begin();
-            Cursor { read_pos, write_pos: view.glance().write_pos }
+            Cursor { read_pos, write_pos: view.hint(read_pos) }
         }))
     }
 
