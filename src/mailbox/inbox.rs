@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 /// `Send`, not `Sync`. Messages are handed out one by one; several may be held, and settled in any order. What is held when the
 /// process dies is handed out again, to whoever serves the mailbox next.
 pub struct Inbox {
-    pub(super) mail: Receiver,
     pub(super) control: Receiver,
     pub(super) ledger: Ledger,
     pub(super) counters: Counters,
@@ -48,6 +47,8 @@ pub struct Inbox {
     pub(super) queue: Queue,
     pub(super) path: PathBuf,
     pub(super) id: u32,
+    /// Dropped last: who takes its lock finds the others free.
+    pub(super) mail: Receiver,
 }
 
 /// Why no message was handed out.
@@ -56,10 +57,10 @@ pub struct Inbox {
 pub enum RecvError {
     /// Nothing came until the time ran out. `recv` never returns this.
     Timeout,
-    /// As many messages are taken or kept as the mailbox's ledger has room for: settle some.
+    /// As many messages are taken as may be at a time: settle some.
     Busy {
         /// How many there are.
-        open: usize,
+        taken: usize,
     },
     /// A sender's lane was damaged just now. It is reported once; the other lanes go on.
     Corrupt(Damage),
@@ -71,7 +72,7 @@ impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RecvError::Timeout => write!(f, "nothing came until the time ran out"),
-            RecvError::Busy { open } => write!(f, "{open} messages are taken or kept for later: settle some first"),
+            RecvError::Busy { taken } => write!(f, "{taken} messages are taken and not settled: settle some first"),
             RecvError::Corrupt(damage) => damage.fmt(f),
             RecvError::Detached => write!(f, "the mailbox was removed"),
         }
@@ -79,6 +80,9 @@ impl fmt::Display for RecvError {
 }
 
 impl std::error::Error for RecvError {}
+
+/// How long to wait where the queue below does not.
+const CLOSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// How many messages are taken until those that wait are counted again.
 const COUNT_EVERY: u32 = 64;
@@ -188,9 +192,9 @@ impl Inbox {
             if let Some(delivery) = self.take_due() {
                 return Ok(delivery);
             }
-            let open = self.held.borrow().len() + self.kept.borrow().len();
-            if open as u64 >= u64::from(self.settings.outcomes) / 4 * 3 {
-                return Err(RecvError::Busy { open });
+            let taken = self.held.borrow().len();
+            if taken >= self.settings.outcomes as usize / 4 {
+                return Err(RecvError::Busy { taken });
             }
             let message = match self.mail.try_recv() {
                 Ok(message) => Ok(message),
@@ -231,8 +235,13 @@ impl Inbox {
         answer.map_err(|error| match error {
             QueueError::Corrupt(damage) => RecvError::Corrupt(damage),
             QueueError::Detached => RecvError::Detached,
-            // Senders of mail never close their lanes; whoever does has nothing more to say, and others may come.
-            QueueError::Timeout | QueueError::Closed => RecvError::Timeout,
+            QueueError::Timeout => RecvError::Timeout,
+            QueueError::Closed => {
+                // Senders of mail never close their lanes, so somebody has been at the queue below. Others may come, but
+                // the queue does not wait for them.
+                std::thread::sleep(limit.map_or(CLOSED_PAUSE, |limit| limit.min(CLOSED_PAUSE)));
+                RecvError::Timeout
+            }
         })
     }
 

@@ -19,8 +19,8 @@ pub struct Settings {
     pub max_age: Duration,
     /// How long a message that failed waits before it is handed out again.
     pub backoff: Backoff,
-    /// Messages whose outcomes are remembered, and at most three quarters of which may be taken, delayed or waiting for another
-    /// attempt at a time: a power of two from 64 to 16,777,216. Each takes 32 bytes.
+    /// Messages whose outcomes are remembered: a power of two from 64 to 16,777,216; each takes 32 bytes. At most a quarter as many
+    /// may be taken at a time. Of messages that are kept for later beyond half as many, the state is `Unknown` until their time.
     pub outcomes: u32,
 }
 

@@ -117,8 +117,12 @@ impl Inbox {
     ) -> Result<(), Error> {
         let kept = self.kept.borrow_mut().keep(key, due, attempts, uid, bytes);
         kept.map_err(|error| self.failed("keep a message of", error))?;
-        // From here on it is kept; whoever finds it in its lane again learns so.
-        let _ = self.write(key, State::Pending, reason, attempts, self.clock.now());
+        // From here on it is kept, whatever the ledger says; in which there must be room for what is taken.
+        if self.kept.borrow().len() <= self.settings.outcomes as usize / 2 {
+            let _ = self.write(key, State::Pending, reason, attempts, self.clock.now());
+        } else {
+            self.note_known(key);
+        }
         self.ledger.wake();
         self.count_kept();
         Ok(())
