@@ -406,3 +406,54 @@ fn both_ends_may_go_to_another_thread() {
     goes::<Mailbox>();
     goes::<Inbox>();
 }
+
+#[test]
+fn more_messages_are_kept_than_the_ledger_holds_and_none_is_lost() {
+    let dir = scratch();
+    let small = Settings { outcomes: 64, max_attempts: 3, ..*post(&dir).mailbox("other").unwrap().settings() };
+    let post = post(&dir).settings(small);
+    let mut backend = post.mailbox("backend").unwrap();
+    let inbox = post.serve("backend").unwrap();
+    for number in 0..300u32 {
+        backend.compose().delay(Duration::from_millis(5)).send_pod(&number).unwrap();
+    }
+    assert!(inbox.try_recv().unwrap().is_none());
+    let now = backend.send(b"now").unwrap();
+    assert_eq!(body(&inbox), b"now");
+    assert_eq!(state(&mut backend, &now), State::Acked);
+    drop(inbox);
+    let inbox = post.serve("backend").unwrap();
+    for attempt in 1..=2 {
+        let mut seen: Vec<u32> = (0..300)
+            .map(|_| {
+                let delivery = inbox.recv_timeout(LONG).unwrap();
+                assert_eq!(delivery.attempt(), attempt);
+                let number = delivery.read_pod().unwrap();
+                if attempt == 1 {
+                    delivery.nack_after(Duration::from_millis(1)).unwrap()
+                } else {
+                    delivery.ack()
+                }
+                number
+            })
+            .collect();
+        seen.sort_unstable();
+        if attempt == 2 {
+            assert_eq!(seen, (0..300).collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(backend.stats().unwrap().pending, 0);
+}
+
+#[test]
+fn too_many_taken_messages_are_refused_until_some_are_settled() {
+    let dir = scratch();
+    let post = post(&dir).settings(Settings { outcomes: 64, ..Settings::default() });
+    let mut backend = post.mailbox("backend").unwrap();
+    (0..20).for_each(|_| _ = backend.send(b"x").unwrap());
+    let inbox = post.serve("backend").unwrap();
+    let mut taken: Vec<_> = (0..16).map(|_| inbox.recv().unwrap()).collect();
+    assert_eq!(inbox.recv().unwrap_err(), RecvError::Busy { taken: 16 });
+    taken.pop().unwrap().ack();
+    inbox.recv().unwrap().ack();
+}

@@ -38,6 +38,8 @@ pub struct Inbox {
     pub(super) ahead: RefCell<HashSet<Key>>,
     /// For each lane: the ledger says nothing of a message from here on. 0: nothing has come from it.
     pub(super) known_to: Box<[Cell<u64>]>,
+    /// More are kept than half of what the ledger holds.
+    pub(super) kept_too_many: Cell<bool>,
     /// A lane has come of which the observer may not know.
     pub(super) lane_came: Cell<bool>,
     /// Messages taken since those that wait were counted.
@@ -105,6 +107,7 @@ impl Inbox {
             held: RefCell::default(),
             ahead: RefCell::default(),
             known_to: (0..queue.max_lanes()).map(|_| Cell::new(0)).collect(),
+            kept_too_many: Cell::new(false),
             lane_came: Cell::new(false),
             uncounted: Cell::new(0),
             clock: Clock::new(),
@@ -272,7 +275,9 @@ impl Inbox {
     }
 
     pub(super) fn count_kept(&self) {
-        self.counters.set(Count::Kept, self.kept.borrow().len() as u64);
+        let kept = self.kept.borrow().len();
+        self.counters.set(Count::Kept, kept as u64);
+        self.kept_too_many.set(kept > self.settings.outcomes as usize / 2);
     }
 
     pub(super) fn count_now_and_then(&self) {

@@ -69,9 +69,16 @@ impl Inbox {
     /// not be found in its lane by a receiver that comes after us.
     pub(super) fn may_forget(&self, key: Key, entry: &Entry) -> bool {
         let Some((lane, position)) = key.place() else { return true };
-        let is_ahead = || !self.ahead.borrow().is_empty() && self.ahead.borrow().contains(&key);
-        let behind_held = || self.held.borrow().iter().any(|&(held, at)| held == lane && at < position);
-        State::from_code(entry.state).is_final() && !behind_held() && !is_ahead()
+        match State::from_code(entry.state) {
+            // The log knows as much of it; and there must be room for what is taken.
+            State::Pending => self.kept_too_many.get() && self.kept.borrow().holds(key),
+            state if state.is_final() => {
+                let is_ahead = || !self.ahead.borrow().is_empty() && self.ahead.borrow().contains(&key);
+                let behind_held = || self.held.borrow().iter().any(|&(held, at)| held == lane && at < position);
+                !behind_held() && !is_ahead()
+            }
+            _ => false,
+        }
     }
 
     /// Puts a message among the dead letters. What there is no room for is lost, and counted.
@@ -117,12 +124,8 @@ impl Inbox {
     ) -> Result<(), Error> {
         let kept = self.kept.borrow_mut().keep(key, due, attempts, uid, bytes);
         kept.map_err(|error| self.failed("keep a message of", error))?;
-        // From here on it is kept, whatever the ledger says; in which there must be room for what is taken.
-        if self.kept.borrow().len() <= self.settings.outcomes as usize / 2 {
-            let _ = self.write(key, State::Pending, reason, attempts, self.clock.now());
-        } else {
-            self.note_known(key);
-        }
+        // From here on it is kept, whatever the ledger says.
+        let _ = self.write(key, State::Pending, reason, attempts, self.clock.now());
         self.ledger.wake();
         self.count_kept();
         Ok(())
