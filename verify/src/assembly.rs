@@ -54,9 +54,24 @@ impl Function {
         self.code.len()
     }
 
-    /// How many instructions are such.
-    pub(crate) fn count(&self, is: impl Fn(Target, &str) -> bool) -> usize {
-        self.code.iter().filter(|line| is(self.target, line)).count()
+    /// How many instructions are such that can be come to without leaving the function: what stands behind the call of another
+    /// belongs to the long way.
+    pub(crate) fn count_within(&self, is: impl Fn(Target, &str) -> bool) -> usize {
+        let mut open = vec![0];
+        let mut seen = BTreeSet::new();
+        while let Some(at) = open.pop() {
+            let Some(line) = self.code.get(at).filter(|_| seen.insert(at)) else { continue };
+            match step(self.target, line) {
+                Step::Return | Step::Away => {}
+                Step::Jump(label) => open.extend(self.labels.get(&label)),
+                Step::Branch(label) => {
+                    open.extend(self.labels.get(&label));
+                    open.push(at + 1);
+                }
+                Step::Next => open.push(at + 1),
+            }
+        }
+        seen.iter().filter(|at| is(self.target, &self.code[**at])).count()
     }
 
     /// Whether there is a way from the entry to a return that leaves the function nowhere, and passes no full barrier, and
@@ -187,6 +202,15 @@ probe_send:
         assert!(sends(Target::Arm, ARM));
         assert!(!sends(Target::Arm, &ARM.replace("\tprfm", "\tdmb\tish\n\tprfm")));
         assert!(sends(Target::Arm, &ARM.replace("\tprfm", "\tdmb\tishst\n\tprfm")));
+    }
+
+    #[test]
+    fn barriers_are_counted_on_the_ways_within_the_function_and_not_behind_a_call() {
+        let count = |text: &str| Function::find(Target::Arm, text, "send").unwrap().count_within(is_full_barrier);
+        assert_eq!(count(ARM), 1);
+        assert_eq!(count(&ARM.replace("\tbl\tslow\n", "\tbl\tslow\n\tdmb\tish\n")), 1);
+        assert_eq!(count(&ARM.replace("\tbl\tslow\n", "\tdmb\tish\n\tbl\tslow\n")), 2);
+        assert_eq!(count(&ARM.replace("\tmov\tw0", "\tdmb\tish\n\tmov\tw0")), 2);
     }
 
     #[test]
