@@ -365,17 +365,21 @@ impl Ledger {
     pub(crate) fn wake(&self) {
         // ORDERING(dekker): the entry before the count of waits.
         self.fences.light();
-        let waits = self.waits.load();
-        if waits != self.rung.get() {
-            self.wake_once(waits);
+        let counted = self.waits.load();
+        if counted != self.rung.get() {
+            self.wake_once();
         }
     }
 
     #[cold]
-    fn wake_once(&self, waits: u64) {
+    fn wake_once(&self) {
+        // ORDERING(sleep): who is counted here took its number to sleep with before the one that follows: else we rang for it
+        // now, and no more.
+        let waits = self.waits.load_acquire();
         self.rung.set(waits);
-        // ORDERING(rung): whoever takes this number for the one to sleep with sees the entry.
-        self.bell.fetch_add(1, Ordering::Release);
+        // ORDERING(dekker): relaxed: the light fence came before; who takes this number for the one to sleep with has a heavy
+        // one behind it, and sees the entry.
+        self.bell.fetch_add(1, Ordering::Relaxed);
         futex::wake_all(&self.bell);
     }
 }
@@ -416,11 +420,10 @@ impl LedgerView {
     /// Sleeps until an entry is written, at most for `limit` or a bound, unless `ready` says that there is no need to. `ready` is
     /// called when the receiver can know that somebody waits.
     pub(crate) fn sleep(&self, limit: Duration, ready: impl FnOnce() -> bool) {
-        // ORDERING(rung): the heavy fence below acquires what came before the ring that left this number.
         let seq = self.bell.load();
-        // ORDERING(dekker): the count before the last look; the fence orders them.
+        // ORDERING(sleep): our load of the number before the count that makes the receiver change it.
         self.waits.fetch_add(1, Ordering::Release);
-        // ORDERING(dekker): with the light fence between an entry and the look at the count.
+        // ORDERING(dekker): the count before the last look; with the light fence between an entry and the look at the count.
         let ordered = self.fences.heavy();
         if !ready() {
             futex::wait(self.bell.futex(), seq, limit.min(if ordered { LONGEST_SLEEP } else { BRIEF_SLEEP }));

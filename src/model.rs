@@ -5,6 +5,8 @@
 //! `wait`, without the spinning and without the clock: a wake-up that is lost leaves a model hanging, and loom says so.
 #![expect(unsafe_code, reason = "copying a payload out")]
 
+pub mod ledger;
+
 use crate::bell::Sleeper;
 use crate::epoch::{self, Epoch};
 use crate::error::Fault;
@@ -102,7 +104,6 @@ impl Queue {
             marks: Marks::new(&Limits::zeroed(), self.capacity),
             max_message: layout::max_payload(self.capacity).max(layout::max_payload_of_segment(self.overflow_limit))
                 as u32,
-            ledger_entries: 0,
             fences: Fences::new(self.fence_mode),
         }
     }

@@ -41,6 +41,24 @@ pub(crate) const SWAPS: &[Swap] = &[
             ("let count = self.sleeps.load();", "if WEAK { self.change_seq(); } let count = self.sleeps.load();"),
         ],
     },
+    // The same of those who wait for the ledger: the number loaded after they were counted.
+    Swap {
+        file: "src/ledger.rs",
+        code: "self.waits.fetch_add(1,",
+        changes: &[
+            ("let seq = self.bell.load();", "let mut seq = self.bell.load();"),
+            ("let ordered = ", "if WEAK { seq = self.bell.load(); } let ordered = "),
+        ],
+    },
+    // And the number changed before the load that says that somebody waits.
+    Swap {
+        file: "src/ledger.rs",
+        code: "self.waits.load_acquire()",
+        changes: &[
+            ("self.bell.fetch_add(1, Ordering::Relaxed);", "if !WEAK { self.bell.fetch_add(1, Ordering::Relaxed); }"),
+            ("let counted = ", "if WEAK { self.bell.fetch_add(1, Ordering::Relaxed); } let counted = "),
+        ],
+    },
 ];
 
 impl Swap {
