@@ -441,7 +441,7 @@ mod tests {
             let record = record_len(len);
             for start in (0..LINE).step_by(8) {
                 let mut position = next_record(start, record);
-                for _ in 0..64 {
+                for _ in 0..if cfg!(miri) { 8 } else { 64 } {
                     assert!(position % LINE + record <= LINE, "{len} bytes at {position}");
                     position = next_record(position, record);
                 }
