@@ -336,6 +336,44 @@ fn who_serves_serves_alone_and_urgent_mail_comes_first() {
 }
 
 #[test]
+fn one_who_only_waits_for_mail_takes_nothing_and_counts_nothing() {
+    let dir = scratch();
+    let post = post(&dir);
+    let mut backend = post.mailbox("backend").unwrap();
+    let inbox = post.serve("backend").unwrap();
+    assert!(!inbox.wait_for_mail(Some(SOON)).unwrap());
+    // None of these is a message to hand out.
+    let stale = backend.compose().ttl(Duration::ZERO).send(b"stale").unwrap();
+    let unwanted = backend.send(b"unwanted").unwrap();
+    assert_eq!(backend.cancel(&unwanted).unwrap(), Cancelled::Yes);
+    let later = backend.compose().delay(Duration::from_millis(60)).send(b"later").unwrap();
+    assert!(!inbox.wait_for_mail(Some(SOON)).unwrap());
+    assert_eq!([state(&mut backend, &stale), state(&mut backend, &unwanted)], [State::Expired, State::Cancelled]);
+    assert!(inbox.wait_for_mail(None).unwrap(), "the one for later is due");
+    assert_eq!(backend.status(&later).unwrap().reason, Reason::Delayed);
+    let fresh = std::thread::scope(|scope| {
+        assert_eq!(body(&inbox), b"later");
+        let waiting = scope.spawn(move || (inbox.wait_for_mail(Some(LONG)).unwrap(), inbox));
+        let fresh = backend.compose().idempotency(b"once").send(b"fresh").unwrap();
+        let (found, inbox) = waiting.join().unwrap();
+        assert!(found);
+        // As often as anybody likes.
+        assert!(inbox.wait_for_mail(None).unwrap() && inbox.wait_for_mail(Some(Duration::ZERO)).unwrap());
+        fresh
+    });
+    assert_eq!(state(&mut backend, &fresh), State::Pending);
+    // It is there for another one, who hands it out for the first time.
+    let inbox = post.serve("backend").unwrap();
+    assert!(inbox.wait_for_mail(None).unwrap());
+    let delivery = inbox.recv().unwrap();
+    assert_eq!((delivery.body(), delivery.attempt()), (b"fresh".to_vec(), 1));
+    delivery.ack();
+    assert!(!inbox.wait_for_mail(Some(Duration::ZERO)).unwrap());
+    let stats = backend.stats().unwrap();
+    assert_eq!((stats.handed_out, stats.redelivered, stats.processed, stats.pending), (2, 0, 2, 0));
+}
+
+#[test]
 fn a_rejected_message_fails_and_can_be_looked_into() {
     let dir = scratch();
     let post = post(&dir);

@@ -187,25 +187,43 @@ impl Inbox {
         }
     }
 
+    /// Waits until there is a message to hand out, and leaves it where it is: nothing is taken, and no attempt is counted.
+    /// False when there was none until the time ran out; without one it waits for ever.
+    ///
+    /// For one who has somebody else serve the mailbox, and only when there is something to do. What was taken back, has expired
+    /// or is for later is no such message, and is dealt with while waiting.
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Self::recv_timeout), but never [`RecvError::Timeout`].
+    pub fn wait_for_mail(&self, timeout: Option<Duration>) -> Result<bool, RecvError> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            self.read_new_words();
+            if let Some((letter, ..)) = self.sift_due() {
+                self.kept.borrow_mut().return_at_once(letter.key);
+                return Ok(true);
+            }
+            match self.next_message(deadline) {
+                Ok(message) => {
+                    if let Some(sound) = self.sift(message) {
+                        sound.message.put_back();
+                        return Ok(true);
+                    }
+                }
+                Err(RecvError::Timeout) if !self.is_over(deadline) => {}
+                Err(RecvError::Timeout) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn recv_until(&self, deadline: Option<Instant>) -> Result<Delivery<'_>, RecvError> {
         loop {
-            if self.ledger.has_word() {
-                self.read_words(None);
-            }
+            self.read_new_words();
             if let Some(delivery) = self.take_due() {
                 return Ok(delivery);
             }
-            let taken = self.held.borrow().len();
-            if taken >= self.settings.outcomes as usize / 4 {
-                return Err(RecvError::Busy { taken });
-            }
-            let message = match self.mail.try_recv() {
-                Ok(message) => Ok(message),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => self.wait(deadline),
-                Err(TryRecvError::Corrupt(damage)) => Err(RecvError::Corrupt(damage)),
-                Err(TryRecvError::Detached) => Err(RecvError::Detached),
-            };
-            match message {
+            match self.next_message(deadline) {
                 Ok(message) => {
                     if let Some(delivery) = self.judge(message) {
                         return Ok(delivery);
@@ -214,6 +232,27 @@ impl Inbox {
                 Err(RecvError::Timeout) if !self.is_over(deadline) => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    fn read_new_words(&self) {
+        if self.ledger.has_word() {
+            self.read_words(None);
+        }
+    }
+
+    /// The next message of a lane. Waits for it until the deadline or until one is due that is kept.
+    #[inline]
+    fn next_message(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
+        let taken = self.held.borrow().len();
+        if taken >= self.settings.outcomes as usize / 4 {
+            return Err(RecvError::Busy { taken });
+        }
+        match self.mail.try_recv() {
+            Ok(message) => Ok(message),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => self.wait(deadline),
+            Err(TryRecvError::Corrupt(damage)) => Err(RecvError::Corrupt(damage)),
+            Err(TryRecvError::Detached) => Err(RecvError::Detached),
         }
     }
 

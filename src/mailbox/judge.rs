@@ -4,7 +4,7 @@
 use super::clock;
 use super::control::{What, Word};
 use super::delivery::{Delivery, Source};
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Opened};
 use super::inbox::Inbox;
 use super::kept::Letter;
 use super::settings::WhenFull;
@@ -14,14 +14,45 @@ use crate::error::TryRecvError;
 use crate::ledger::{Key, Spot};
 use crate::queue::{Message, Receiver};
 use std::cell::Cell;
+use std::sync::Arc;
 
 /// Families of keys that messages share.
 const IDEMPOTENCY: u16 = 0;
 const SUPERSEDE: u16 = 1;
 
+/// A message of a lane against which nothing is said.
+pub(super) struct Sound<'a> {
+    pub(super) message: Message<'a>,
+    opened: Opened,
+    key: Key,
+    /// The ledger says nothing of it.
+    is_new: bool,
+    /// How often it was handed out.
+    attempts: u32,
+    /// When it was looked at.
+    now: u64,
+}
+
 impl Inbox {
     /// What is to become of a message: it is handed out, or something else and nothing is returned.
+    #[inline]
     pub(super) fn judge<'a>(&'a self, message: Message<'a>) -> Option<Delivery<'a>> {
+        let Sound { message, opened, key, is_new, attempts, now } = self.sift(message)?;
+        if attempts > 0 {
+            self.counters.add(Count::Redelivered);
+        }
+        let Some(spot) = self.take(key, is_new, attempts, &opened.envelope, now) else {
+            message.release();
+            return None;
+        };
+        self.held.borrow_mut().push((message.lane(), message.position()));
+        Some(Delivery { inbox: self, source: Some(Source::Lane(message)), opened, key, spot, attempt: attempts + 1 })
+    }
+
+    /// Does with a message what is to be done with those that are not handed out; one that may be is returned, and nothing
+    /// is written of it yet.
+    #[inline]
+    pub(super) fn sift<'a>(&'a self, message: Message<'a>) -> Option<Sound<'a>> {
         let (lane, position) = (message.lane(), message.position());
         let Some(key) = Key::message(lane, position) else {
             // No lane comes so far in the life of a host.
@@ -64,21 +95,14 @@ impl Inbox {
             }
             // There is no room to keep it: rather too early than never.
         }
-        if attempts > 0 {
+        if attempts > 0 && attempts >= self.max_attempts(&opened.envelope) {
             self.counters.add(Count::Redelivered);
-            if attempts >= self.max_attempts(&opened.envelope) {
-                let uid = self.mail.lane_owner(lane).unwrap_or(u32::MAX);
-                self.bury_spent(key, attempts, uid, &message.to_vec(), now);
-                message.release();
-                return None;
-            }
-        }
-        let Some(spot) = self.take(key, is_new, attempts, &opened.envelope, now) else {
+            let uid = self.mail.lane_owner(lane).unwrap_or(u32::MAX);
+            self.bury_spent(key, attempts, uid, &message.to_vec(), now);
             message.release();
             return None;
-        };
-        self.held.borrow_mut().push((lane, position));
-        Some(Delivery { inbox: self, source: Some(Source::Lane(message)), opened, key, spot, attempt: attempts + 1 })
+        }
+        Some(Sound { message, opened, key, is_new, attempts, now })
     }
 
     /// How often a message was handed out of which those who served before may have known; none if it is to be passed over,
@@ -104,10 +128,25 @@ impl Inbox {
     }
 
     /// A message that was kept and is due now.
+    #[inline]
     pub(super) fn take_due(&self) -> Option<Delivery<'_>> {
         if self.kept.borrow().waiting() == 0 {
             return None;
         }
+        loop {
+            let (letter, attempts, now) = self.sift_due()?;
+            let Letter { key, opened, .. } = *letter;
+            if let Some(spot) = self.take(key, false, attempts, &opened.envelope, now) {
+                let source = Some(Source::Kept(letter));
+                return Some(Delivery { inbox: self, source, opened, key, spot, attempt: attempts + 1 });
+            }
+            self.kept.borrow_mut().done(key);
+            self.count_kept();
+        }
+    }
+
+    /// As [`sift`](Self::sift), of the messages that are kept and due: one that may be handed out, how often it was, and the time.
+    pub(super) fn sift_due(&self) -> Option<(Arc<Letter>, u32, u64)> {
         loop {
             let now = self.clock.now();
             let letter = self.kept.borrow_mut().take_due(now)?;
@@ -117,9 +156,8 @@ impl Inbox {
                 self.settle(key, state, reason, attempts, now);
             } else if attempts >= self.max_attempts(&opened.envelope) {
                 self.bury_spent(key, attempts, uid, &letter.bytes, now);
-            } else if let Some(spot) = self.take(key, false, attempts, &opened.envelope, now) {
-                let source = Some(Source::Kept(letter));
-                return Some(Delivery { inbox: self, source, opened, key, spot, attempt: attempts + 1 });
+            } else {
+                return Some((letter, attempts, now));
             }
             self.kept.borrow_mut().done(key);
             self.count_kept();
