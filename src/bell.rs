@@ -97,6 +97,11 @@ impl Sleeper {
         slept
     }
 
+    /// This process's part in the fences.
+    pub(crate) fn fences(&self) -> Fences {
+        self.fences
+    }
+
     /// Orders everything before against the sends of the others, as before a sleep.
     pub(crate) fn heavy_fence(&self) {
         // ORDERING(dekker): with the light fence between a commit and whatever its sender does next.

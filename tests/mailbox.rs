@@ -4,8 +4,8 @@
 mod support;
 
 use laneway::mailbox::{
-    Backoff, Cancelled, Content, Inbox, Mailbox, Post, Reason, RecvError, RequestError, SendError, Settings, State,
-    Ticket, WhenFull,
+    Backoff, Cancelled, Content, Event, Inbox, Mailbox, Post, Reason, RecvError, RequestError, SendError, Settings,
+    State, Ticket, WhenFull,
 };
 use laneway::{Cause, Priority, Wait};
 use std::time::Duration;
@@ -371,6 +371,67 @@ fn one_who_only_waits_for_mail_takes_nothing_and_counts_nothing() {
     assert!(!inbox.wait_for_mail(Some(Duration::ZERO)).unwrap());
     let stats = backend.stats().unwrap();
     assert_eq!((stats.handed_out, stats.redelivered, stats.processed, stats.pending), (2, 0, 2, 0));
+}
+
+#[test]
+fn a_wait_is_ended_from_another_thread_and_mail_is_not_lost_by_it() {
+    let dir = scratch();
+    let post = post(&dir);
+    let inbox = post.serve("backend").unwrap();
+    let interrupter = inbox.interrupter();
+    // Before the wait, once for all that came by then.
+    interrupter.interrupt();
+    interrupter.interrupt();
+    assert_eq!(inbox.recv().unwrap_err(), RecvError::Interrupted);
+    assert_eq!(inbox.recv_timeout(SOON).unwrap_err(), RecvError::Timeout);
+    let mut backend = post.mailbox("backend").unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(move || {
+            inbox.set_wait(Wait::Park);
+            let ended = inbox.recv().map(|_| ()).unwrap_err();
+            (ended, inbox)
+        });
+        interrupter.interrupt();
+        let (ended, inbox) = waiting.join().unwrap();
+        assert_eq!(ended, RecvError::Interrupted);
+        // Whichever of the two is found first, the other is found next.
+        backend.send(b"mail").unwrap();
+        interrupter.interrupt();
+        assert_eq!(body(&inbox), b"mail");
+        assert_eq!(inbox.wait_for_mail(None), Err(RecvError::Interrupted));
+    });
+}
+
+#[test]
+fn a_watch_tells_of_mailboxes_and_of_those_who_serve_them() {
+    let dir = scratch();
+    let post = post(&dir);
+    let mut watch = post.watch().unwrap();
+    assert_eq!(watch.next(Some(Duration::ZERO)).unwrap(), None, "there is no such directory yet");
+    let name = || "backend".to_owned();
+    let inbox = post.serve("backend").unwrap();
+    assert_eq!(watch.next(Some(LONG)).unwrap(), Some(Event::Appeared(name())));
+    assert_eq!(watch.next(Some(LONG)).unwrap(), Some(Event::Awake(name())));
+    drop(inbox);
+    assert_eq!(watch.next(Some(LONG)).unwrap(), Some(Event::Asleep(name())));
+    assert_eq!(watch.next(Some(SOON)).unwrap(), None);
+    // Another one of the same name is another one.
+    post.remove("backend").unwrap();
+    let inbox = post.serve("backend").unwrap();
+    let events: Vec<_> = (0..3).map(|_| watch.next(Some(LONG)).unwrap().unwrap()).collect();
+    assert_eq!(events, [Event::Removed(name()), Event::Appeared(name()), Event::Awake(name())]);
+    // What is there already is told first.
+    let mut second = post.watch().unwrap();
+    let events: Vec<_> = (0..2).map(|_| second.next(Some(LONG)).unwrap().unwrap()).collect();
+    assert_eq!(events, [Event::Appeared(name()), Event::Awake(name())]);
+    drop(inbox);
+    post.remove("backend").unwrap();
+    std::fs::remove_dir_all(post.root()).unwrap();
+    let told = std::iter::from_fn(|| watch.next(Some(LONG)).unwrap()).find(|event| *event == Event::Removed(name()));
+    assert!(told.is_some());
+    drop(post.mailbox("other").unwrap());
+    let told = std::iter::from_fn(|| watch.next(Some(LONG)).unwrap()).find(|event| !matches!(event, Event::Asleep(_)));
+    assert_eq!(told, Some(Event::Appeared("other".to_owned())));
 }
 
 #[test]

@@ -68,6 +68,8 @@ pub enum RecvError {
     Corrupt(Damage),
     /// The mailbox was removed.
     Detached,
+    /// Another thread has ended the wait, by an [`Interrupter`].
+    Interrupted,
 }
 
 impl fmt::Display for RecvError {
@@ -77,6 +79,7 @@ impl fmt::Display for RecvError {
             RecvError::Busy { taken } => write!(f, "{taken} messages are taken and not settled: settle some first"),
             RecvError::Corrupt(damage) => damage.fmt(f),
             RecvError::Detached => write!(f, "the mailbox was removed"),
+            RecvError::Interrupted => write!(f, "another thread has ended the wait"),
         }
     }
 }
@@ -217,6 +220,11 @@ impl Inbox {
         }
     }
 
+    /// What ends a wait of this inbox from another thread, that the one which waits may look at something else.
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter(self.mail.interrupter())
+    }
+
     fn recv_until(&self, deadline: Option<Instant>) -> Result<Delivery<'_>, RecvError> {
         loop {
             self.read_new_words();
@@ -277,6 +285,7 @@ impl Inbox {
         answer.map_err(|error| match error {
             QueueError::Corrupt(damage) => RecvError::Corrupt(damage),
             QueueError::Detached => RecvError::Detached,
+            QueueError::Timeout if self.mail.was_interrupted() => RecvError::Interrupted,
             QueueError::Timeout => RecvError::Timeout,
             QueueError::Closed => {
                 // Senders of mail never close their lanes, so somebody has been at the queue below. Others may come, but
@@ -337,6 +346,24 @@ impl Inbox {
             }
             self.counters.raise(Count::HighWater, observer.depth_messages() + self.kept.borrow().len() as u64);
         }
+    }
+}
+
+/// Ends the waits of an [`Inbox`] from another thread of its process; made by [`Inbox::interrupter`]. `Send`, not `Sync`; make one for
+/// each thread.
+pub struct Interrupter(queue::Interrupter);
+
+impl Interrupter {
+    /// Ends the wait that goes on, or else the next one, with [`RecvError::Interrupted`]. Several before that are as one. When
+    /// there is a message already, it is handed out first.
+    pub fn interrupt(&self) {
+        self.0.interrupt();
+    }
+}
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupter").finish_non_exhaustive()
     }
 }
 

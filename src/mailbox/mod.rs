@@ -33,6 +33,7 @@ mod settings;
 mod settle;
 mod stats;
 mod ticket;
+mod watch;
 
 #[cfg(feature = "cbor")]
 pub use codec::Cbor;
@@ -46,9 +47,10 @@ pub use dead::{DeadLetter, ReplayError};
 pub use delivery::Delivery;
 pub use envelope::Content;
 pub use handle::{Cancelled, Draft, Mailbox, SendError};
-pub use inbox::{Inbox, RecvError};
+pub use inbox::{Inbox, Interrupter, RecvError};
 pub use post::Post;
 pub use request::{Answer, RequestError};
 pub use settings::{Backoff, Settings, WhenFull};
 pub use stats::Stats;
 pub use ticket::{NotATicket, Reason, State, Status, Ticket};
+pub use watch::{Event, Watch};

@@ -3,6 +3,7 @@
 use super::handle::Mailbox;
 use super::inbox::Inbox;
 use super::settings::Settings;
+use super::watch::Watch;
 use crate::error::{Cause, Error};
 use crate::queue::{Options, Queue, check_name};
 use std::fs;
@@ -160,15 +161,20 @@ impl Post {
         Ok(swept)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Tells of mailboxes that come and go, and of those who serve them. See [`Watch`].
+    pub fn watch(&self) -> Result<Watch, Error> {
+        Watch::new(self.clone()).map_err(|error| self.failed("watch", error))
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    fn failed(&self, verb: &'static str, source: std::io::Error) -> Error {
+    pub(super) fn failed(&self, verb: &'static str, source: std::io::Error) -> Error {
         Error::new(verb, &self.root, Cause::Io { file: String::new(), source })
     }
 
-    fn open_mail(&self, name: &str) -> Result<Queue, Error> {
+    pub(super) fn open_mail(&self, name: &str) -> Result<Queue, Error> {
         let queue = Queue::open(self.path(name).join(MAIL))?;
         match queue.ledger_entries() {
             0 => Err(Error::new("open", &self.path(name), Cause::NotFound)),

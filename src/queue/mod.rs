@@ -8,6 +8,7 @@ mod drain;
 mod files;
 #[cfg(fuzzing)]
 mod fuzzed;
+mod interrupt;
 mod iter;
 mod message;
 mod observer;
@@ -27,6 +28,7 @@ pub use claim::Claim;
 pub use drain::{Drain, TurnEnd};
 #[cfg(fuzzing)]
 pub use fuzzed::{Fuzzed, Part, Plan};
+pub(crate) use interrupt::Interrupter;
 pub use iter::{Iter, TryIter};
 pub use message::{Message, MessageReader, MessageRef};
 pub use observer::{Cursor, LaneStat, Observer, Peeked, QueueStat};

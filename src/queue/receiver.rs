@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::directory::{Directory, LaneFile, Lock};
+use super::interrupt::Interrupted;
 use super::iter::{Iter, TryIter};
 use super::message::Message;
 use super::priority::Priority;
@@ -58,9 +59,10 @@ pub struct Receiver {
     reports: RefCell<VecDeque<Damage>>,
     role: Own<AtomicU32>,
     pub(super) sleeper: Sleeper,
+    pub(super) interrupted: Interrupted,
     waiter: Waiter,
-    memory: Arc<Region>,
-    bell: Arc<Region>,
+    pub(super) memory: Arc<Region>,
+    pub(super) bell: Arc<Region>,
     /// None for a pair, which is in no directory.
     home: Option<Home>,
 }
@@ -135,6 +137,7 @@ impl Receiver {
                 bell.peer(layout::bell::RUNG_AT),
                 Fences::new(fence_mode),
             ),
+            interrupted: Interrupted::default(),
             waiter: Waiter::new(),
             memory,
             bell,
@@ -349,6 +352,9 @@ impl Receiver {
             }
             if self.gone.get() {
                 return Some(Err(RecvError::Detached));
+            }
+            if self.interrupted.is_set() {
+                return Some(Err(RecvError::Timeout));
             }
             match self.choose() {
                 Ok(true) => Some(Ok(())),

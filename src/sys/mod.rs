@@ -12,6 +12,8 @@ pub(crate) mod host;
 #[cfg(not(laneway_loom))]
 pub(crate) mod lock;
 #[cfg(not(laneway_loom))]
+pub(crate) mod notices;
+#[cfg(not(laneway_loom))]
 pub(crate) mod sigbus;
 #[cfg(not(laneway_loom))]
 pub(crate) mod space;
