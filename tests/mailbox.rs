@@ -450,6 +450,27 @@ fn a_rejected_message_fails_and_can_be_looked_into() {
 }
 
 #[test]
+fn dead_letters_that_are_picked_out_of_the_middle_are_gone_and_the_others_stay_in_order() {
+    let dir = scratch();
+    let post = post(&dir);
+    let mut backend = post.mailbox("backend").unwrap();
+    let tickets: Vec<Ticket> = (0..5u8).map(|number| backend.send(&[number]).unwrap()).collect();
+    let inbox = post.serve("backend").unwrap();
+    (0..5).for_each(|_| inbox.recv().unwrap().reject().unwrap());
+    let dead = |backend: &Mailbox| -> Vec<u8> {
+        backend.dead_letters().unwrap().iter().map(|letter| letter.body[0]).collect()
+    };
+    assert_eq!(backend.replay_dead(|letter| letter.ticket == tickets[1]).unwrap().len(), 1);
+    assert_eq!(dead(&backend), [0, 2, 3, 4]);
+    assert_eq!(backend.drop_dead(|letter| letter.body == [4]).unwrap(), 1);
+    assert_eq!(dead(&backend), [0, 2, 3]);
+    assert_eq!(backend.drop_dead(|letter| [1, 4].contains(&letter.body[0])).unwrap(), 0);
+    assert_eq!(body(&inbox), [1]);
+    assert_eq!(backend.drop_dead(|_| true).unwrap(), 3);
+    assert!(dead(&backend).is_empty());
+}
+
+#[test]
 fn a_mailbox_that_is_removed_is_gone_and_the_next_of_its_name_knows_nothing_of_it() {
     let dir = scratch();
     let post = post(&dir);

@@ -144,7 +144,12 @@ impl Mailbox {
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
         let letters = open(self.path(), &self.queue)?.observe()?.peek(usize::MAX)?;
         let id = super::handle::id(&self.queue);
-        Ok(letters.iter().filter_map(|letter| read(&letter.payload, id)).collect())
+        let mut letters: Vec<DeadLetter> = letters.iter().filter_map(|letter| read(&letter.payload, id)).collect();
+        // Some may have been moved, and one that a kill left in both places is still one.
+        letters.sort_by_key(|letter| letter.died_at);
+        let mut seen = HashSet::new();
+        letters.retain(|letter| seen.insert(letter.ticket));
+        Ok(letters)
     }
 
     /// Sends dead letters again that `chosen` picks, as new messages, and gives their old and new tickets. A kill between the two
@@ -184,7 +189,10 @@ impl Mailbox {
         let id = super::handle::id(&self.queue);
         let queue = open(self.path(), &self.queue).map_err(ReplayError::Open)?;
         let receiver = queue.receiver().map_err(ReplayError::Open)?;
+        let mut seen = HashSet::new();
         let mut others: Vec<Message<'_>> = Vec::new();
+        // How many of these came before one that is gone.
+        let mut before = 0;
         let outcome = loop {
             let message = match receiver.try_recv() {
                 Ok(message) => message,
@@ -193,21 +201,52 @@ impl Mailbox {
                 Err(TryRecvError::Detached) => break Err(ReplayError::Corrupt(RecvError::Detached)),
             };
             let record = message.to_vec();
+            let is_twice = label(&record).is_some_and(|label| !seen.insert(label.key));
             let envelope =
                 record.get(LABEL..).and_then(|rest| Envelope::of_bytes(rest).ok()).map(|opened| opened.envelope);
-            match read(&record, id).filter(&mut chosen) {
-                Some(letter) => match act(self, &letter, envelope) {
-                    Ok(()) => message.release(),
-                    Err(error) => {
-                        others.push(message);
-                        break Err(error);
-                    }
-                },
-                None => others.push(message),
+            let acted = match read(&record, id).filter(|letter| !is_twice && chosen(letter)) {
+                Some(letter) => act(self, &letter, envelope),
+                None if is_twice => Ok(()),
+                None => {
+                    others.push(message);
+                    continue;
+                }
+            };
+            match acted {
+                Ok(()) => {
+                    message.release();
+                    before = others.len();
+                }
+                Err(error) => {
+                    others.push(message);
+                    break Err(error);
+                }
             }
         };
+        // A lane is given back from its front: what lies there moves to the end, or those that are gone come again with it.
+        let moved = move_to_end(&queue, others.drain(..before));
         // In the order in which they come again.
         others.into_iter().rev().for_each(Message::put_back);
-        outcome
+        outcome.and(moved)
     }
+}
+
+/// Appends messages of a queue to it, and releases each once it is there. What cannot be moved stays where it is.
+fn move_to_end<'a>(queue: &Queue, messages: impl ExactSizeIterator<Item = Message<'a>>) -> Result<(), ReplayError> {
+    if messages.len() == 0 {
+        return Ok(());
+    }
+    let mut outcome = queue.sender_options().on_full(OnFull::GrowThenFail).attach().map_err(ReplayError::Open);
+    for message in messages {
+        let sent = outcome.and_then(|mut sender| match sender.send(&message.to_vec()) {
+            Ok(_) => Ok(sender),
+            Err(error) => Err(ReplayError::Send(super::handle::SendError::Queue(error))),
+        });
+        match &sent {
+            Ok(_) => message.release(),
+            Err(_) => message.put_back(),
+        }
+        outcome = sent;
+    }
+    outcome.map(|_| ())
 }
