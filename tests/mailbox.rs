@@ -535,7 +535,7 @@ fn more_messages_are_kept_than_the_ledger_holds_and_none_is_lost() {
     let mut backend = post.mailbox("backend").unwrap();
     let inbox = post.serve("backend").unwrap();
     for number in 0..300u32 {
-        backend.compose().delay(Duration::from_millis(5)).send_pod(&number).unwrap();
+        backend.compose().delay(Duration::from_millis(400)).send_pod(&number).unwrap();
     }
     assert!(inbox.try_recv().unwrap().is_none());
     let now = backend.send(b"now").unwrap();

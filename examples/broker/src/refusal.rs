@@ -71,7 +71,6 @@ impl From<SendError> for Refusal {
         match error {
             SendError::Attach(error) => error.into(),
             SendError::Full { .. } => Refusal::no_room(sentence),
-            SendError::TooLong { .. } => Refusal::new(StatusCode::BAD_REQUEST, sentence),
             SendError::Queue(QueueError::RateLimited { .. }) => Refusal::no_room(sentence),
             SendError::Queue(QueueError::TooLarge { .. }) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence),
             SendError::Queue(QueueError::Full | QueueError::NoSpace) => {
