@@ -1,5 +1,6 @@
 //! The words of the command line. Knows nothing of what they do.
 
+use crate::mail::args as mail;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use laneway::OnFull;
 use serde::{Deserialize, Serialize};
@@ -8,13 +9,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A queue between the processes of one host.
+/// Queues between the processes of one host, and mailboxes on top of them.
 ///
 /// QUEUE is a path if it contains a `/`; otherwise a name under $LANEWAY_DIR, else $XDG_RUNTIME_DIR/laneway, else
-/// /dev/shm/laneway-UID.
+/// /dev/shm/laneway-UID. NAME, of a mailbox, is a path in the same way; otherwise a name under $LANEWAY_POST, else `post` in
+/// the directory of the queues.
 ///
-/// Exit codes: 0 done, 1 nothing came before the time ran out (recv), something was wrong (demo) or a ratio was
-/// missed (bench), 2 error.
+/// Exit codes: 0 done, 1 nothing came before the time ran out (recv, wait, request, serve), it was too late (cancel), there is no
+/// such message (status, dead), something was wrong (demo) or a ratio was missed (bench), 2 error.
 #[derive(Debug, Parser)]
 #[command(name = "laneway", version)]
 pub(crate) struct Cli {
@@ -43,6 +45,26 @@ pub(crate) enum Command {
     Recv(Recv),
     /// Print everything that was committed before the call, without waiting
     Drain(Drain),
+    /// Leave a message in a mailbox, which is created if it is missing, and print its ticket
+    Post(mail::Post),
+    /// Say what became of a mailbox's message so far
+    Status(mail::Ticket),
+    /// Wait for what becomes of a mailbox's message
+    Wait(mail::Wait),
+    /// Take a message back that nobody has taken yet
+    Cancel(mail::Ticket),
+    /// Leave a message in a mailbox, wait for the answer, and print it
+    Request(mail::Request),
+    /// Serve a mailbox: run a command for each of its messages
+    Serve(mail::Serve),
+    /// Run a command that serves a mailbox when there is mail
+    Wake(mail::Wake),
+    /// See to messages that nobody could deal with
+    #[command(subcommand)]
+    Dead(mail::Dead),
+    /// See to mailboxes: list, look, remove, watch
+    #[command(subcommand)]
+    Mail(mail::Mail),
     /// Show senders, a receiver and an observer at work, and a sender being killed
     Demo(Demo),
     /// Measure what messages cost on this host, each figure beside the limit of the machine in the same run

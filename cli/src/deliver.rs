@@ -41,9 +41,18 @@ struct Line<'a> {
 /// Text if it can be text.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     Text(&'a str),
     Base64(String),
+}
+
+impl Payload<'_> {
+    pub(crate) fn of(bytes: &[u8]) -> Payload<'_> {
+        match str::from_utf8(bytes) {
+            Ok(text) => Payload::Text(text),
+            Err(_) => Payload::Base64(BASE64_STANDARD.encode(bytes)),
+        }
+    }
 }
 
 /// What became of a message.
@@ -96,10 +105,7 @@ impl Printer {
                 self.line.push(end);
             }
             Format::Json => {
-                let payload = match str::from_utf8(&self.payload) {
-                    Ok(text) => Payload::Text(text),
-                    Err(_) => Payload::Base64(BASE64_STANDARD.encode(&self.payload)),
-                };
+                let payload = Payload::of(&self.payload);
                 let (lane, position, priority) = (message.lane(), message.position(), message.priority().to_string());
                 let line = Line { lane, position, priority, payload };
                 serde_json::to_writer(&mut self.line, &line)?;

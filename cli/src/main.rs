@@ -8,6 +8,7 @@ mod deliver;
 mod demo;
 mod drain;
 mod ls;
+mod mail;
 mod output;
 mod place;
 mod progress;
@@ -35,6 +36,15 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(args, json),
         Command::Recv(args) => recv::run(args, json),
         Command::Drain(args) => drain::run(args, json),
+        Command::Post(args) => mail::post(args, json),
+        Command::Status(args) => mail::status(args, json),
+        Command::Wait(args) => mail::wait(args, json),
+        Command::Cancel(args) => mail::cancel(args, json),
+        Command::Request(args) => mail::request(args, json),
+        Command::Serve(args) => mail::serve(args, json),
+        Command::Wake(args) => mail::wake(args, json),
+        Command::Dead(command) => mail::dead(command, json),
+        Command::Mail(command) => mail::office(command, json),
         Command::Demo(args) => demo::run(args, json),
         Command::Bench(args) => bench::run(args, json),
         Command::Completions(args) => completions::run(args),

@@ -1,6 +1,7 @@
-//! Where a queue is: what the user calls it, as a path.
+//! Where a queue or a mailbox is: what the user calls it, as a path.
 
 use anyhow::{Context, Result, bail};
+use laneway::mailbox::Post;
 use nix::unistd::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -13,14 +14,44 @@ pub(crate) fn queue(named: &OsStr) -> Result<PathBuf> {
     if named.as_bytes().contains(&b'/') {
         return Ok(named.into());
     }
+    Ok(root()?.join(name(named)?))
+}
+
+/// The mailbox that the user means: the directory it is in, and its name there.
+pub(crate) fn mailbox(named: &OsStr) -> Result<(Post, String)> {
+    if !named.as_bytes().contains(&b'/') {
+        return Ok((Post::open(post_root()?), name(named)?.to_owned()));
+    }
+    let path = Path::new(named);
+    let last = path.file_name().with_context(|| format!("cannot use {path:?}: it does not end in a name"))?;
+    let root = path.parent().filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((Post::open(root), name(last)?.to_owned()))
+}
+
+/// The directory in which mailboxes are known by name. It need not exist.
+pub(crate) fn post_root() -> Result<PathBuf> {
+    if let Some(root) = set("LANEWAY_POST") {
+        return Ok(root.into());
+    }
+    let root = root()?.join("post");
+    if root.join("queue").exists() {
+        bail!("cannot keep mailboxes in {root:?}: it is a queue; remove it, or set LANEWAY_POST to another directory");
+    }
+    Ok(root)
+}
+
+fn name(named: &OsStr) -> Result<&str> {
     let name = named.to_str().with_context(|| format!("cannot use the name {named:?}: a name is valid UTF-8"))?;
     laneway::check_name(name)?;
-    Ok(root()?.join(name))
+    Ok(name)
+}
+
+fn set(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// The directory in which queues are known by name. It need not exist.
 pub(crate) fn root() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(root) = set("LANEWAY_DIR") {
         return Ok(root.into());
     }

@@ -4,6 +4,8 @@ mod bad_input;
 mod bench;
 mod commands;
 mod demo;
+mod mail;
+mod mail_serve;
 mod many;
 mod receiving;
 mod support;

@@ -39,7 +39,7 @@ impl Root {
     /// The binary, told where names are, with nothing on its standard input.
     pub(crate) fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_laneway"));
-        command.args(args).env("LANEWAY_DIR", self.path()).env_remove("XDG_RUNTIME_DIR");
+        command.args(args).env("LANEWAY_DIR", self.path()).env_remove("XDG_RUNTIME_DIR").env_remove("LANEWAY_POST");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -55,6 +55,25 @@ impl Root {
         // It may have stopped reading; then its own words say why.
         let _ = child.stdin.take().expect("a pipe").write_all(input);
         child.wait_with_output().expect("the binary ends").into()
+    }
+
+    /// A named pipe: whoever opens it waits for who opens the other end.
+    pub(crate) fn pipe(&self, name: &str) -> PathBuf {
+        let path = self.path().join(name);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        path
+    }
+
+    /// What becomes of a mailbox's message, in the word that `laneway status` has for it.
+    pub(crate) fn state(&self, mailbox: &str, ticket: &str) -> String {
+        let done = self.run(["status", mailbox, ticket, "--json"]);
+        let status: Value = serde_json::from_slice(&done.stdout).expect("a line of JSON");
+        status["state"].as_str().expect("text").to_owned()
+    }
+
+    /// Leaves a message, and gives its ticket.
+    pub(crate) fn post(&self, mailbox: &str, more: &[&str]) -> String {
+        self.run(["post", mailbox].iter().chain(more)).ok().trim_end().to_owned()
     }
 
     /// Starts it.
