@@ -138,13 +138,13 @@ fn what_is_kept_for_later_survives_whoever_kept_it() {
     let dir = scratch();
     let post = post(&dir);
     let mut backend = post.mailbox("backend").unwrap();
-    let later = backend.compose().delay(Duration::from_millis(60)).send(b"later").unwrap();
+    let later = backend.compose().delay(Duration::from_millis(900)).send(b"later").unwrap();
     let failed = backend.send(b"failed").unwrap();
     {
         let inbox = post.serve("backend").unwrap();
         let delivery = inbox.recv().unwrap();
         assert_eq!(delivery.body(), b"failed");
-        delivery.nack_after(Duration::from_millis(40)).unwrap();
+        delivery.nack_after(Duration::from_millis(100)).unwrap();
         assert!(inbox.try_recv().unwrap().is_none());
         assert_eq!(backend.status(&later).unwrap().reason, Reason::Delayed);
         assert_eq!(backend.stats().unwrap().kept, 2);
@@ -155,7 +155,7 @@ fn what_is_kept_for_later_survives_whoever_kept_it() {
     delivery.ack();
     let delivery = inbox.recv_timeout(LONG).unwrap();
     assert_eq!((delivery.body(), delivery.attempt()), (b"later".to_vec(), 1));
-    assert!(delivery.age() >= Duration::from_millis(60));
+    assert!(delivery.age() >= Duration::from_millis(900));
     delivery.ack();
     assert_eq!([state(&mut backend, &later), state(&mut backend, &failed)], [State::Acked; 2]);
 }
@@ -535,7 +535,7 @@ fn more_messages_are_kept_than_the_ledger_holds_and_none_is_lost() {
     let mut backend = post.mailbox("backend").unwrap();
     let inbox = post.serve("backend").unwrap();
     for number in 0..300u32 {
-        backend.compose().delay(Duration::from_millis(400)).send_pod(&number).unwrap();
+        backend.compose().delay(Duration::from_millis(900)).send_pod(&number).unwrap();
     }
     assert!(inbox.try_recv().unwrap().is_none());
     let now = backend.send(b"now").unwrap();
@@ -550,7 +550,7 @@ fn more_messages_are_kept_than_the_ledger_holds_and_none_is_lost() {
                 assert_eq!(delivery.attempt(), attempt);
                 let number = delivery.read_pod().unwrap();
                 if attempt == 1 {
-                    delivery.nack_after(Duration::from_millis(1)).unwrap()
+                    delivery.nack_after(Duration::from_millis(900)).unwrap()
                 } else {
                     delivery.ack()
                 }

@@ -34,6 +34,8 @@ pub struct Inbox {
     pub(super) answers: RefCell<Answers>,
     /// Messages that were handed out from their lanes and are not settled.
     pub(super) held: RefCell<Vec<(u32, u64)>>,
+    /// How many messages are in anybody's hands, from wherever.
+    pub(super) in_hands: Cell<u64>,
     /// Messages of which the ledger says that they are done with while they still lie in their lanes: it must not forget that.
     pub(super) ahead: RefCell<HashSet<Key>>,
     /// For each lane: the ledger says nothing of a message from here on. 0: nothing has come from it.
@@ -59,7 +61,7 @@ pub struct Inbox {
 pub enum RecvError {
     /// Nothing came until the time ran out. `recv` never returns this.
     Timeout,
-    /// As many messages are taken as may be at a time: settle some.
+    /// As many messages are taken as may be at a time, or were settled behind one that is: settle some.
     Busy {
         /// How many there are.
         taken: usize,
@@ -108,6 +110,7 @@ impl Inbox {
             grave: RefCell::new(None),
             answers: RefCell::new(Answers::new(&path)),
             held: RefCell::default(),
+            in_hands: Cell::new(0),
             ahead: RefCell::default(),
             known_to: (0..queue.max_lanes()).map(|_| Cell::new(0)).collect(),
             kept_too_many: Cell::new(false),
@@ -122,6 +125,7 @@ impl Inbox {
             path,
         };
         inbox.recall()?;
+        inbox.recall_settled();
         inbox.counters.set(Count::Taken, 0);
         inbox.count_kept();
         Ok(inbox)
@@ -138,8 +142,22 @@ impl Inbox {
                 self.ahead.borrow_mut().insert(key);
             }
         }
-        self.kept.borrow().keys().for_each(|key| self.note_known(key));
+        let kept = self.kept.borrow();
+        kept.keys().chain(kept.struck()).for_each(|key| self.note_known(key));
         Ok(())
+    }
+
+    /// What is kept and was settled by one who died before it could say so there; and what was struck out and left its lane.
+    fn recall_settled(&self) {
+        let is_final = |key: &Key| self.ledger.find(*key).is_some_and(|entry| State::from_code(entry.state).is_final());
+        let settled: Vec<Key> = self.kept.borrow().keys().filter(is_final).collect();
+        settled.into_iter().for_each(|key| self.done_keeping(key));
+        self.kept.borrow_mut().keep_struck(|key| self.lies(key));
+    }
+
+    /// Whether the ledger has as much as it may have of what is settled and must not be forgotten.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.ahead.borrow().len() >= self.settings.outcomes as usize / 8
     }
 
     /// The ledger, or the log of what is kept, says something of this message.
@@ -253,7 +271,8 @@ impl Inbox {
     #[inline]
     fn next_message(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
         let taken = self.held.borrow().len();
-        if taken >= self.settings.outcomes as usize / 4 {
+        // What was settled behind one that is held stays in the ledger until that one is settled too.
+        if taken >= self.settings.outcomes as usize / 4 || taken > 0 && self.is_crowded() {
             return Err(RecvError::Busy { taken });
         }
         match self.mail.try_recv() {

@@ -42,7 +42,7 @@ impl Inbox {
             self.counters.add(Count::Redelivered);
         }
         let Some(spot) = self.take(key, is_new, attempts, &opened.envelope, now) else {
-            message.release();
+            self.pass(key, message);
             return None;
         };
         self.held.borrow_mut().push((message.lane(), message.position()));
@@ -64,7 +64,7 @@ impl Inbox {
         let is_new = position >= known_to;
         let attempts = if is_new { Some(0) } else { self.attempts_before(key, now) };
         let Some(attempts) = attempts else {
-            message.release();
+            self.pass(key, message);
             return None;
         };
         if known_to == 0 {
@@ -77,29 +77,28 @@ impl Inbox {
                 let _ = self.bury(key, Reason::Malformed, attempts, uid, &message.to_vec());
                 self.counters.add(Count::Malformed);
                 self.settle(key, State::Failed, Reason::Malformed, attempts, now);
-                message.release();
+                self.pass(key, message);
                 return None;
             }
         };
         self.count_now_and_then();
         if let Some((state, reason)) = self.verdict(key, &opened.envelope, now) {
             self.settle(key, state, reason, attempts, now);
-            message.release();
+            self.pass(key, message);
             return None;
         }
         if opened.envelope.not_before > now && attempts == 0 {
             let due = opened.envelope.not_before;
             if self.keep(key, due, 0, Reason::Delayed, message.lane(), message.to_vec()).is_ok() {
-                message.release();
+                self.pass(key, message);
                 return None;
             }
             // There is no room to keep it: rather too early than never.
         }
         if attempts > 0 && attempts >= self.max_attempts(&opened.envelope) {
-            self.counters.add(Count::Redelivered);
             let uid = self.mail.lane_owner(lane).unwrap_or(u32::MAX);
             self.bury_spent(key, attempts, uid, &message.to_vec(), now);
-            message.release();
+            self.pass(key, message);
             return None;
         }
         Some(Sound { message, opened, key, is_new, attempts, now })
@@ -110,8 +109,14 @@ impl Inbox {
     fn attempts_before(&self, key: Key, now: u64) -> Option<u32> {
         let entry = self.ledger.find(key);
         let attempts = entry.map_or(0, |entry| u32::from(entry.attempts));
+        if self.kept.borrow().is_struck(key) {
+            self.settle(key, State::Cancelled, Reason::None, attempts, now);
+            self.kept.borrow_mut().keep_struck(|other| other != key);
+            return None;
+        }
         if self.kept.borrow().holds(key) {
-            if entry.is_none_or(|entry| State::from_code(entry.state) != State::Pending) {
+            let is_said = entry.is_some_and(|entry| State::from_code(entry.state) == State::Pending);
+            if !is_said && self.kept.borrow().waits(key) {
                 // Whoever served before died between keeping it and saying so.
                 let _ = self.write(key, State::Pending, Reason::Retry, attempts, now);
             }
@@ -120,11 +125,25 @@ impl Inbox {
         match entry.map(|entry| State::from_code(entry.state)) {
             // Said to be kept, and is not: it is here.
             None | Some(State::Taken | State::Pending) => Some(attempts),
-            Some(_) => {
-                self.ahead.borrow_mut().remove(&key);
-                None
-            }
+            Some(_) => None,
         }
+    }
+
+    /// Leaves behind a message of a lane that is not handed out. Until the lane has passed it, the ledger must not forget why.
+    fn pass(&self, key: Key, message: Message<'_>) {
+        message.release();
+        if !self.held.borrow().is_empty() && self.lies(key) {
+            self.ahead.borrow_mut().insert(key);
+        } else if !self.ahead.borrow().is_empty() {
+            self.ahead.borrow_mut().remove(&key);
+        }
+    }
+
+    /// Whether a message lies in its lane, released or not.
+    pub(super) fn lies(&self, key: Key) -> bool {
+        let Some((lane, position)) = key.place() else { return false };
+        let cursor = self.observer.borrow_mut().cursor(lane).ok().flatten();
+        cursor.is_some_and(|cursor| (cursor.read_pos..cursor.write_pos).contains(&position))
     }
 
     /// A message that was kept and is due now.
@@ -140,8 +159,7 @@ impl Inbox {
                 let source = Some(Source::Kept(letter));
                 return Some(Delivery { inbox: self, source, opened, key, spot, attempt: attempts + 1 });
             }
-            self.kept.borrow_mut().done(key);
-            self.count_kept();
+            self.done_keeping(key);
         }
     }
 
@@ -159,8 +177,7 @@ impl Inbox {
             } else {
                 return Some((letter, attempts, now));
             }
-            self.kept.borrow_mut().done(key);
-            self.count_kept();
+            self.done_keeping(key);
         }
     }
 
@@ -216,7 +233,8 @@ impl Inbox {
         }
         self.ledger.wake();
         self.counters.add(Count::HandedOut);
-        self.counters.set(Count::Taken, self.held.borrow().len() as u64 + 1);
+        self.in_hands.set(self.in_hands.get() + 1);
+        self.counters.set(Count::Taken, self.in_hands.get());
         if attempts == 0 {
             self.counters.add_delay(clock::between(envelope.sent_at.max(envelope.not_before), now), now);
         }
@@ -255,24 +273,26 @@ impl Inbox {
 
     /// Takes back a message that nobody has taken.
     fn cancel(&self, key: Key, now: u64) {
-        let Some((lane, position)) = key.place() else { return };
         let entry = self.ledger.find(key);
         let attempts = entry.map_or(0, |entry| u32::from(entry.attempts));
-        match entry.map(|entry| State::from_code(entry.state)) {
-            Some(State::Pending) => {
-                self.kept.borrow_mut().done(key);
-                self.count_kept();
+        let is_kept = self.kept.borrow().holds(key);
+        match entry.map_or(State::Pending, |entry| State::from_code(entry.state)) {
+            State::Pending if is_kept => {
                 self.settle(key, State::Cancelled, Reason::None, attempts, now);
+                self.done_keeping(key);
             }
-            None => {
-                let cursor = self.observer.borrow_mut().cursor(lane).ok().flatten();
-                if cursor.is_some_and(|cursor| (cursor.read_pos..cursor.write_pos).contains(&position)) {
-                    self.ahead.borrow_mut().insert(key);
-                    self.settle(key, State::Cancelled, Reason::None, 0, now);
+            // Of more than the ledger may not forget the log says so, until their turn comes.
+            State::Pending if self.lies(key) && self.is_crowded() => {
+                if self.kept.borrow_mut().strike(key).is_ok() {
+                    self.note_known(key);
                 }
             }
+            State::Pending if self.lies(key) => {
+                self.ahead.borrow_mut().insert(key);
+                self.settle(key, State::Cancelled, Reason::None, attempts, now);
+            }
             // It was taken, or is done with.
-            Some(_) => {}
+            _ => {}
         }
     }
 }

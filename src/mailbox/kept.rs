@@ -3,9 +3,10 @@
 //! receiver alone uses: what is in it is as safe as in the lane, and named by the key of the original, so that of one that a kill
 //! left in both places only one counts.
 //!
-//! The queue is a log: each record is a message and when it is due. Those at its front that are done with are given back; one
-//! that keeps many behind it from being given back is appended again. What is due when is in memory, and found
-//! again in the log by the next receiver.
+//! The queue is a log: each record is a message and when it is due, or strikes out a message: one whose record stays in the log for
+//! a while, or one that lies in its lane and was taken back when the ledger had no room to say so. Records at the front that are
+//! done with are given back; one that keeps many behind it from being given back is appended again. What is due when is
+//! in memory, and found again in the log by the next receiver.
 
 use super::envelope::{Envelope, Malformed, Opened};
 use super::post::{RETRY, side_queue};
@@ -57,6 +58,8 @@ pub(super) struct Kept {
     letters: HashMap<Key, (u64, Arc<Letter>)>,
     /// Those that wait for their time.
     waiting: BTreeMap<(u64, u64), Key>,
+    /// Messages that are struck out in their lanes: the newest record of each.
+    struck: HashMap<Key, u64>,
     /// Records in the log that count for nothing.
     dead: usize,
 }
@@ -82,6 +85,7 @@ impl Kept {
             next_serial: 0,
             letters: HashMap::new(),
             waiting: BTreeMap::new(),
+            struck: HashMap::new(),
             dead: 0,
         };
         for peeked in queue.observe()?.peek(usize::MAX)? {
@@ -95,6 +99,10 @@ impl Kept {
     fn recall(&mut self, record: &[u8]) {
         const LEN: usize = size_of::<Label>();
         let label = record.get(..LEN).map(bytemuck::pod_read_unaligned::<Label>);
+        if let Some(key) = label.filter(|_| record.len() == LEN).and_then(|label| Key::from_word(label.key)) {
+            self.note_struck(key);
+            return;
+        }
         let letter = label.and_then(|label| {
             let bytes = record[LEN..].to_vec();
             let opened = Envelope::of_bytes(&bytes).ok()?;
@@ -125,6 +133,41 @@ impl Kept {
         self.dead += 1;
     }
 
+    fn note_struck(&mut self, key: Key) {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        self.log.push_back(Record { serial, key });
+        let letter = self.letters.remove(&key);
+        if let Some((older, letter)) = &letter {
+            self.waiting.remove(&(letter.due, *older));
+            // That record, and this one: what it strikes out is in front of it.
+            self.dead += 2;
+        } else if self.struck.insert(key, serial).is_some() {
+            self.dead += 1;
+        }
+    }
+
+    /// Strikes out a message that lies in its lane: it is not to be handed out. That is in the log when this returns.
+    pub(super) fn strike(&mut self, key: Key) -> Result<(), SendError> {
+        if !self.struck.contains_key(&key) {
+            self.append(&Label { key: key.word(), due: 0, attempts: 0, uid: 0 }, &[])?;
+            self.note_struck(key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_struck(&self, key: Key) -> bool {
+        self.struck.contains_key(&key)
+    }
+
+    /// Those that are struck out and `stay` does not want to have so any more, because they left their lanes.
+    pub(super) fn keep_struck(&mut self, stay: impl Fn(Key) -> bool) {
+        let before = self.struck.len();
+        self.struck.retain(|key, _| stay(*key));
+        self.dead += before - self.struck.len();
+        self.tidy();
+    }
+
     /// Keeps a message until it is due; one that was kept before from now on until then. It is in the log when this returns.
     pub(super) fn keep(
         &mut self,
@@ -150,6 +193,11 @@ impl Kept {
     /// Whether this message is kept.
     pub(super) fn holds(&self, key: Key) -> bool {
         self.letters.contains_key(&key)
+    }
+
+    /// Whether this message is kept and in nobody's hands.
+    pub(super) fn waits(&self, key: Key) -> bool {
+        self.letters.get(&key).is_some_and(|(serial, letter)| self.waiting.contains_key(&(letter.due, *serial)))
     }
 
     /// The messages that are kept.
@@ -188,11 +236,24 @@ impl Kept {
 
     /// A message is kept no more.
     pub(super) fn done(&mut self, key: Key) {
-        if let Some((serial, letter)) = self.letters.remove(&key) {
-            self.waiting.remove(&(letter.due, serial));
+        let Some((serial, letter)) = self.letters.get(&key) else { return };
+        let (serial, label) = (*serial, Label { key: key.word(), due: 0, attempts: 0, uid: 0 });
+        let is_first = self.log.front().is_some_and(|first| first.serial == serial);
+        self.waiting.remove(&(letter.due, serial));
+        // What stays in the log would be handed out by the next receiver. Without room for saying so the ledger says it, for
+        // as long as it remembers.
+        if !is_first && self.append(&label, &[]).is_ok() {
+            self.note_struck(key);
+        } else {
+            self.letters.remove(&key);
             self.dead += 1;
-            self.tidy();
         }
+        self.tidy();
+    }
+
+    /// The messages that are struck out in their lanes.
+    pub(super) fn struck(&self) -> impl Iterator<Item = Key> + '_ {
+        self.struck.keys().copied()
     }
 
     /// Gives back what need not be kept.
@@ -201,7 +262,7 @@ impl Kept {
             if let Some((serial, letter)) = self.letters.get(&first.key)
                 && *serial == first.serial
             {
-                if self.dead <= self.letters.len() + SLACK {
+                if self.dead <= self.letters.len() + self.struck.len() + SLACK {
                     return;
                 }
                 let letter = Arc::clone(letter);
@@ -223,6 +284,13 @@ impl Kept {
                     self.waiting.insert((due, serial), key);
                 }
                 self.dead += 1;
+            } else if self.struck.get(&first.key) == Some(&first.serial) {
+                let label = Label { key: first.key.word(), due: 0, attempts: 0, uid: 0 };
+                let is_few = self.dead <= self.letters.len() + self.struck.len() + SLACK;
+                if is_few || self.append(&label, &[]).is_err() {
+                    return;
+                }
+                self.note_struck(first.key);
             }
             // What is taken here is dropped, and so released. When it cannot be taken the log and the memory differ: the
             // lane was damaged, and there is nothing to give back.

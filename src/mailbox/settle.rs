@@ -147,14 +147,11 @@ impl Inbox {
             if held.iter().any(|&(lane, at)| lane == place.0 && at < place.1) {
                 self.ahead.borrow_mut().insert(key);
             } else if !self.ahead.borrow().is_empty() {
-                let passed = |key: &Key| {
-                    let of_lane = key.place().filter(|at| at.0 == place.0);
-                    of_lane
-                        .is_some_and(|at| at.1 <= place.1 && !held.iter().any(|held| held.0 == at.0 && held.1 < at.1))
-                };
-                self.ahead.borrow_mut().retain(|key| !passed(key));
+                let of_lane = |key: &Key| key.place().is_some_and(|at| at.0 == place.0);
+                self.ahead.borrow_mut().retain(|key| !of_lane(key) || self.lies(*key));
             }
-            self.counters.set(Count::Taken, held.len() as u64);
+            self.in_hands.set(self.in_hands.get().saturating_sub(1));
+            self.counters.set(Count::Taken, self.in_hands.get());
         }
     }
 
@@ -175,13 +172,20 @@ impl Inbox {
     pub(super) fn finish(&self, key: Key, source: Option<Source<'_>>) {
         match source {
             Some(Source::Lane(message)) => message.release(),
-            Some(Source::Kept(_)) => {
-                self.kept.borrow_mut().done(key);
-                self.count_kept();
-            }
+            Some(Source::Kept(_)) => self.done_keeping(key),
             None => {}
         }
         self.let_go(key);
+    }
+
+    /// A message that was kept is settled, as the ledger says.
+    pub(super) fn done_keeping(&self, key: Key) {
+        if self.lies(key) {
+            // Whoever kept it died before its lane was passed.
+            self.ahead.borrow_mut().insert(key);
+        }
+        self.kept.borrow_mut().done(key);
+        self.count_kept();
     }
 
     /// A delivery failed this time.
