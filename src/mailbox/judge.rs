@@ -283,7 +283,8 @@ impl Inbox {
             }
             // Of more than the ledger may not forget the log says so, until their turn comes.
             State::Pending if self.lies(key) && self.is_crowded() => {
-                if self.kept.borrow_mut().strike(key).is_ok() {
+                let struck = self.kept.borrow_mut().strike(key).is_ok();
+                if struck {
                     self.note_known(key);
                 }
             }
