@@ -76,30 +76,52 @@ impl Sleeper {
     pub(crate) fn sleep(&self, limit: Duration, ready: impl FnOnce() -> bool) -> Slept {
         // ORDERING(rung): the heavy fence below acquires what came before the ring that left this number.
         let seq = self.seq.load();
-        // ORDERING(takeover): as in `new`.
-        let count = self.sleeps.load(Ordering::Relaxed);
-        // Even, unless somebody scribbled; then it must not say awake while we sleep.
-        let count = count.wrapping_add(count % 2);
-        self.set_count(count.wrapping_add(1));
-        // ORDERING(dekker): the odd count before the last look.
-        let ordered = self.fences.heavy();
+        let ordered = self.arm();
         let slept = if ready() {
             Slept::NotAtAll
         } else {
-            let limit = limit.min(if ordered { LONGEST_SLEEP } else { BRIEF_SLEEP });
-            match futex::wait(self.seq.futex(), seq, limit) {
+            match futex::wait(self.seq.futex(), seq, limit.min(longest_sleep(ordered))) {
                 Wait::Woken => Slept::Rung { wake_ns: self.wake_ns() },
                 Wait::Changed => Slept::Rung { wake_ns: None },
                 Wait::Expired => Slept::Expired,
             }
         };
-        self.set_count(count.wrapping_add(2));
+        self.disarm();
         slept
     }
 
     /// This process's part in the fences.
     pub(crate) fn fences(&self) -> Fences {
         self.fences
+    }
+
+    /// Says asleep, anew if it says so already: everyone rings once more. Whoever was rung for before it was said is not rung for
+    /// again, so the caller looks at everything once more before it relies on being woken. False when a wake-up can be missed, for
+    /// want of a fence: then it must look again after [`longest_sleep`].
+    pub(crate) fn arm(&self) -> bool {
+        // ORDERING(takeover): as in `new`.
+        let count = self.sleeps.load(Ordering::Relaxed);
+        // Even, unless it says so already or somebody scribbled; then it must not say awake while we sleep.
+        let count = count.wrapping_add(count % 2);
+        self.set_count(count.wrapping_add(1));
+        // ORDERING(dekker): the odd count before the last look.
+        self.fences.heavy()
+    }
+
+    /// Says awake: nobody rings.
+    pub(crate) fn disarm(&self) {
+        // ORDERING(takeover): as in `new`.
+        let count = self.sleeps.load(Ordering::Relaxed);
+        if is_asleep(count) {
+            self.set_count(count.wrapping_add(1));
+        }
+    }
+
+    /// What notices the rings for this sleeper in another thread, from here on.
+    pub(crate) fn relay(&self) -> Relay {
+        let relay = Relay { seq: self.seq.clone(), seen: Cell::new(0) };
+        relay.has_rung();
+        relay
     }
 
     /// Orders everything before against the sends of the others, as before a sleep.
@@ -183,6 +205,40 @@ impl Ringer {
     pub(crate) fn rings(&self) -> u64 {
         self.rings.get()
     }
+}
+
+/// Notices rings on behalf of a sleeper that cannot wait for them itself, because it waits for other things too. Every ring changes
+/// `seq`, so whoever compares it with what it was last misses none, whenever the sleeper says asleep and awake; and a ring
+/// that was for an earlier sleep costs one look at nothing. That the sleeper looks between saying asleep and relying on this is
+/// all that is needed: what was committed before that look is found by it, and what comes after rings.
+pub(crate) struct Relay {
+    seq: Peer<AtomicU32>,
+    seen: Cell<u32>,
+}
+
+impl Relay {
+    /// Whether anybody has rung since the last time.
+    pub(crate) fn has_rung(&self) -> bool {
+        let seq = self.seq.load();
+        // ORDERING(rung): what was done before the ring, for whoever is told of it.
+        fence(Ordering::Acquire);
+        self.seen.replace(seq) != seq
+    }
+
+    /// The word that changes, for waking who waits on it.
+    pub(crate) fn word(&self) -> Peer<AtomicU32> {
+        self.seq.clone()
+    }
+
+    /// What to wait on, and while it is what.
+    pub(crate) fn futex(&self) -> (&AtomicU32, u32) {
+        (self.seq.futex(), self.seen.get())
+    }
+}
+
+/// The longest that anybody relies on being rung for. Brief where the heavy fence was refused.
+pub(crate) fn longest_sleep(ordered: bool) -> Duration {
+    if ordered { LONGEST_SLEEP } else { BRIEF_SLEEP }
 }
 
 /// Whether a count of sleeps says that its owner sleeps.

@@ -5,6 +5,8 @@
 
 mod pressure;
 mod reader;
+#[cfg(not(laneway_loom))]
+mod scout;
 #[cfg(all(test, not(laneway_loom)))]
 mod tests;
 mod view;
@@ -13,6 +15,8 @@ mod writer;
 pub use pressure::Pressure;
 pub(crate) use pressure::{Marks, Waiting};
 pub(crate) use reader::Reader;
+#[cfg(not(laneway_loom))]
+pub(crate) use scout::Scout;
 pub(crate) use view::{Glance, Lapped, View};
 pub(crate) use writer::{Asking, Writer};
 

@@ -9,6 +9,8 @@ compile_error!("laneway runs on little-endian Linux with 64-bit atomics");
 mod bell;
 mod epoch;
 mod error;
+#[cfg(not(laneway_loom))]
+pub mod event;
 mod growth;
 mod lane;
 pub mod layout;

@@ -7,7 +7,7 @@
 
 pub mod ledger;
 
-use crate::bell::Sleeper;
+use crate::bell::{self, Ringer, Sleeper};
 use crate::epoch::{self, Epoch};
 use crate::error::Fault;
 use crate::growth::Growth;
@@ -146,6 +146,13 @@ impl Queue {
     /// Whether a lane has come, as the receiver asks before it looks at the directory.
     pub fn has_new_lane(&self) -> bool {
         Epoch::new(&self.bell).before_listing() > 0
+    }
+
+    /// Rings for the receiver, whatever it says.
+    pub fn ring(&self) {
+        let (sleeps, bell) = (self.receiver.peer(layout::receiver::SLEEPS), &self.bell);
+        let (seq, rung_at) = (bell.own(layout::bell::SEQ), bell.own(layout::bell::RUNG_AT));
+        Ringer::new(sleeps, seq, rung_at, Fences::new(self.fence_mode)).ring_anyway();
     }
 
     /// An observer of a lane.
@@ -361,6 +368,21 @@ impl Receiver {
         }
     }
 
+    /// Says asleep, and goes on with something else.
+    pub fn arm(&self) {
+        self.sleeper.arm();
+    }
+
+    /// Says awake.
+    pub fn disarm(&self) {
+        self.sleeper.disarm();
+    }
+
+    /// What notices rings for it in another thread.
+    pub fn relay(&self) -> Relay {
+        Relay(self.sleeper.relay())
+    }
+
     /// Whether all lanes are closed and read.
     pub fn is_finished(&self) -> bool {
         self.lanes.iter().all(lane::Reader::is_finished)
@@ -374,6 +396,19 @@ impl Receiver {
     /// Retires a lane, as for a word that breaks the rules. Returns where it says that it was found.
     pub fn condemn(&self, lane: usize) -> u64 {
         self.lanes[lane].condemn(Fault::Header).position
+    }
+}
+
+/// A thread of the bridge, for one receiver.
+pub struct Relay(bell::Relay);
+
+impl Relay {
+    /// Waits until somebody has rung since the last time.
+    pub fn wait(&self) {
+        while !self.0.has_rung() {
+            let (word, seen) = self.0.futex();
+            futex::wait(word, seen, Duration::MAX);
+        }
     }
 }
 

@@ -271,6 +271,18 @@ impl Reader {
         self.damage.get()
     }
 
+    /// What glances at this lane from another thread.
+    #[cfg(not(laneway_loom))]
+    pub(crate) fn scout(&self) -> super::Scout {
+        super::Scout {
+            window: self.memory.lane.window(&self.memory.table().ring()),
+            table: self.memory.table(),
+            read_pos: self.memory.receiver.peer(self.memory.slot(layout::slot::READ_POS)),
+            closed_at: self.closed_at.clone(),
+            seen_closed: Cell::new(self.closed_at.load()),
+        }
+    }
+
     /// How often this handle woke the sender.
     pub(crate) fn rings(&self) -> u64 {
         self.sender.rings()

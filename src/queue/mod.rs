@@ -22,6 +22,7 @@ mod schedule;
 mod sender;
 mod sender_options;
 mod take;
+mod watch;
 
 pub use batch::{Batch, BatchError};
 pub use claim::Claim;
@@ -40,6 +41,7 @@ pub use rate::RateLimit;
 pub use receiver::Receiver;
 pub use sender::Sender;
 pub use sender_options::SenderOptions;
+pub(crate) use watch::Lookout;
 
 use crate::error::{Cause, Error};
 use crate::lane::Pressure;

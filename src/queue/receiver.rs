@@ -395,7 +395,7 @@ impl Receiver {
     }
 
     /// Finds the lanes of which the bell's word tells.
-    fn notice_lanes(&self) {
+    pub(super) fn notice_lanes(&self) {
         if self.lanes_epoch.glance() != self.seen_epoch.get() {
             // What cannot be mapped now is tried again.
             let _ = self.find_lanes();
@@ -466,10 +466,25 @@ impl Receiver {
         })
     }
 
+    /// Whether it is known that there is no queue any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    /// Whether there is damage to report, or no queue any more.
+    pub(super) fn has_trouble(&self) -> bool {
+        self.gone.get() || !self.reports.borrow().is_empty()
+    }
+
+    /// The word by which new lanes are announced, and what it was when they were last looked for.
+    pub(super) fn epoch(&self) -> (Epoch, u64) {
+        (Epoch::new(&self.bell), self.seen_epoch.get())
+    }
+
     /// Whether at least one lane has closed, and every one has closed and been read; poisoned ones do not count, on
     /// either side.
     #[cold]
-    fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         let all_known = || {
             let mut sound = self.known().filter(|lane| lane.damage().is_none()).peekable();
             sound.peek().is_some() && sound.all(Reader::is_finished)

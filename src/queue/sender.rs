@@ -35,11 +35,11 @@ use std::time::{Duration, Instant};
 pub struct Sender {
     /// Padded: handles that lie side by side in one process must not share a cache line.
     pub(super) lane: CachePadded<Writer>,
-    room: Sleeper,
+    pub(super) room: Sleeper,
     waiter: Waiter,
     number: u32,
     terms: Terms,
-    on_full: OnFull,
+    pub(super) on_full: OnFull,
     limiter: Option<Limiter>,
     adaptive: bool,
     priority: Priority,

@@ -191,7 +191,7 @@ impl<T: Word> Deref for Own<T> {
 /// A shared word of somebody else: load it once, into a local, and check the local.
 pub(crate) struct Peer<T> {
     word: *const T,
-    #[expect(dead_code, reason = "keeps the memory mapped")]
+    /// Keeps the memory mapped.
     region: Arc<Region>,
 }
 
@@ -199,6 +199,12 @@ pub(crate) struct Peer<T> {
 unsafe impl<T: Word> Send for Peer<T> {}
 // SAFETY: as above.
 unsafe impl<T: Word> Sync for Peer<T> {}
+
+impl<T> Clone for Peer<T> {
+    fn clone(&self) -> Peer<T> {
+        Peer { word: self.word, region: Arc::clone(&self.region) }
+    }
+}
 
 impl<T: Word> Peer<T> {
     #[inline(always)]

@@ -181,6 +181,12 @@ pub(crate) struct Peer<T> {
     word: std::marker::PhantomData<fn() -> T>,
 }
 
+impl<T> Clone for Peer<T> {
+    fn clone(&self) -> Peer<T> {
+        Peer { region: Arc::clone(&self.region), index: self.index, word: std::marker::PhantomData }
+    }
+}
+
 impl Peer<AtomicU64> {
     pub(crate) fn load(&self) -> u64 {
         // ORDERING(hint): as in real memory.

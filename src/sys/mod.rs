@@ -4,6 +4,8 @@
 
 #[cfg(not(laneway_loom))]
 pub(crate) mod dir;
+#[cfg(not(laneway_loom))]
+pub(crate) mod eventfd;
 pub(crate) mod fence;
 #[cfg(not(laneway_loom))]
 pub(crate) mod futex;
@@ -15,6 +17,8 @@ pub(crate) mod lock;
 pub(crate) mod notices;
 #[cfg(not(laneway_loom))]
 pub(crate) mod sigbus;
+#[cfg(not(laneway_loom))]
+pub(crate) mod signals;
 #[cfg(not(laneway_loom))]
 pub(crate) mod space;
 

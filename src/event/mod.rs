@@ -1,0 +1,26 @@
+//! Waiting for mail beside other things: in an event loop, in a future, for many queues on one thread.
+//!
+//! Across processes there is only the futex, and a thread that sleeps on one waits for nothing else. So one thread for each
+//! process, the **bridge**, sleeps for everybody: on up to 127 queues at a time (further ones get a further thread), and tells
+//! each when it is rung for:
+//!
+//! - [`Events`] makes a descriptor readable, for `epoll`, `poll`, `select` and whatever is built on them;
+//! - [`AsyncReceiver`] and [`AsyncSender`] wake a task, of any runtime;
+//! - [`Selector`] wakes a thread that receives from many queues.
+//!
+//! The sending side knows nothing of it: a receiver on an event loop says asleep, as one in [`recv`](crate::Receiver::recv) does, and
+//! senders ring. Nothing is polled: a queue in which nothing happens costs its process nothing, but for the bridge, which looks
+//! ten times a second for messages whose sender was killed before it could ring.
+
+mod bridge;
+mod events;
+mod receiver;
+mod selector;
+mod sender;
+mod source;
+
+pub use bridge::{Mechanism, force, mechanism};
+pub use events::{Events, Rearmed};
+pub use receiver::{AsyncReceiver, Held};
+pub use selector::{Key, Selected, Selector};
+pub use sender::AsyncSender;

@@ -1,0 +1,260 @@
+//! One that is waited for: what its handle and the bridge share, and the handle's part of it.
+//!
+//! ```text
+//! the handle, in its own thread               the bridge
+//!   says where it can be told                   sleeps while no seq has changed
+//!   arms: count odd, heavy fence                has rung: tells whoever said where
+//!   looks at everything once more
+//!   relies on being told
+//!   ...
+//!   disarms, looks, arms again
+//! ```
+//!
+//! What was committed before that look is found by it; what comes later finds the count odd and rings (`bell.rs`), and the ring
+//! comes after the handle has said where it can be told. Each sender rings once for each arming, so whoever was told arms
+//! anew before it relies on it again; who was not told need not.
+
+use super::bridge::{self, Thread, lock};
+use crate::bell::{Sleeper, longest_sleep};
+use crate::queue::{Lookout, Receiver, Sender};
+use crate::sys::eventfd::EventFd;
+use std::cell::Cell;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// How a handle is told.
+pub(super) enum Notify {
+    /// A descriptor becomes readable.
+    Descriptor(EventFd),
+    /// The task is woken that asked last.
+    Task,
+    /// A number comes into a list.
+    List(Arc<super::selector::Ready>, usize),
+}
+
+/// What a handle and the bridge share.
+pub(super) struct Shared {
+    notify: Notify,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The handle relies on being told.
+    armed: bool,
+    /// Whether a ring can be missed, for want of a fence, and the bridge must look often.
+    ordered: bool,
+    /// Where to look on behalf of a receiver. Nobody can look for a sender that waits for room: it is told now and then.
+    lookout: Option<Lookout>,
+    /// When to tell it whatever happens.
+    due: Option<Instant>,
+    waker: Option<Waker>,
+    gone: bool,
+}
+
+/// For the bridge.
+impl Shared {
+    pub(super) fn is_gone(&self) -> bool {
+        lock(&self.state).gone
+    }
+
+    /// Tells the handle to look.
+    pub(super) fn tell(&self) {
+        match &self.notify {
+            Notify::Descriptor(descriptor) => descriptor.signal(),
+            Notify::List(list, number) => list.push(*number),
+            Notify::Task => {
+                // Not under the lock: a runtime may drop the handle here, or poll it.
+                let waker = lock(&self.state).waker.take();
+                if let Some(waker) = waker {
+                    // The others that this thread sleeps for have nothing to do with it.
+                    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                }
+            }
+        }
+    }
+
+    /// Looks for what nobody has rung for.
+    pub(super) fn look(&self, now: Instant) {
+        let mut state = lock(&self.state);
+        let is_due = state.due.is_some_and(|due| due <= now);
+        if is_due {
+            state.due = None;
+        }
+        let found = state.armed && state.lookout.as_mut().is_none_or(Lookout::has_something);
+        drop(state);
+        if is_due || found {
+            self.tell();
+        }
+    }
+
+    /// When to do that again.
+    pub(super) fn next_look(&self, now: Instant) -> Instant {
+        let state = lock(&self.state);
+        let bound = now + longest_sleep(state.ordered);
+        state.due.map_or(bound, |due| due.min(bound))
+    }
+}
+
+/// A handle that can be waited for.
+pub(super) trait Sleeps {
+    fn sleeper(&self) -> &Sleeper;
+    /// A lookout, if one is possible and the one that knows so many lanes will not do.
+    fn lookout(&self, known: Option<usize>) -> Option<Lookout>;
+}
+
+impl Sleeps for Receiver {
+    fn sleeper(&self) -> &Sleeper {
+        Receiver::sleeper(self)
+    }
+
+    fn lookout(&self, known: Option<usize>) -> Option<Lookout> {
+        (known != Some(self.lane_count())).then(|| Receiver::lookout(self))
+    }
+}
+
+impl Sleeps for Sender {
+    fn sleeper(&self) -> &Sleeper {
+        Sender::sleeper(self)
+    }
+
+    fn lookout(&self, _known: Option<usize>) -> Option<Lookout> {
+        None
+    }
+}
+
+/// The handle's part.
+pub(super) struct Source {
+    shared: Arc<Shared>,
+    thread: Arc<Thread>,
+    armed: Cell<bool>,
+    /// The task was given one more turn before it arms.
+    waited: Cell<bool>,
+    /// How often a task may find something until it lets others have a turn.
+    budget: Cell<u32>,
+}
+
+/// As tokio has it.
+const BUDGET: u32 = 128;
+
+impl Source {
+    pub(super) fn new(of: &impl Sleeps, notify: Notify) -> io::Result<Source> {
+        let state = State { armed: false, ordered: true, lookout: None, due: None, waker: None, gone: false };
+        let shared = Arc::new(Shared { notify, state: Mutex::new(state) });
+        // Before it can be armed: so no ring is missed from the first on.
+        let thread = bridge::register(of.sleeper().relay(), Arc::clone(&shared))?;
+        Ok(Source { shared, thread, armed: Cell::new(false), waited: Cell::new(false), budget: Cell::new(BUDGET) })
+    }
+
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed.get()
+    }
+
+    pub(super) fn notify(&self) -> &Notify {
+        &self.shared.notify
+    }
+
+    /// Tells the handle itself to look.
+    pub(super) fn tell(&self) {
+        self.shared.tell();
+    }
+
+    /// From here on whoever commits makes the bridge tell us; what was committed before is for the caller to look for, after this.
+    pub(super) fn arm(&self, of: &impl Sleeps) {
+        self.armed.set(true);
+        let ordered = of.sleeper().arm();
+        let mut state = lock(&self.shared.state);
+        let lookout = of.lookout(state.lookout.as_ref().map(Lookout::lane_count));
+        if lookout.is_some() {
+            state.lookout = lookout;
+        }
+        let is_brief = state.ordered && !ordered;
+        (state.armed, state.ordered) = (true, ordered);
+        drop(state);
+        if is_brief {
+            self.thread.kick();
+        }
+    }
+
+    /// Nobody need ring for us: we are looking.
+    #[inline]
+    pub(super) fn disarm(&self, of: &impl Sleeps) {
+        if self.armed.replace(false) {
+            of.sleeper().disarm();
+            lock(&self.shared.state).armed = false;
+        }
+    }
+
+    /// Has us told when so much time has passed, besides.
+    pub(super) fn tell_in(&self, time: Duration) {
+        lock(&self.shared.state).due = Some(Instant::now() + time);
+        self.thread.kick();
+    }
+
+    /// Polls `look`, which looks at everything: what it finds, or that the task will be woken when it is worth looking again.
+    pub(super) fn poll<S: Sleeps, T>(
+        &self,
+        task: &mut Context<'_>,
+        of: &mut S,
+        mut look: impl FnMut(&mut S) -> Option<T>,
+    ) -> Poll<T> {
+        if self.budget.get() == 0 {
+            // Whoever always has something must not keep the other tasks of its thread waiting.
+            self.budget.set(BUDGET);
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut look = |of: &mut S| {
+            let found = look(of)?;
+            self.budget.set(self.budget.get() - 1);
+            self.waited.set(false);
+            self.disarm(of);
+            Some(found)
+        };
+        if let Some(found) = look(of) {
+            return Poll::Ready(found);
+        }
+        self.budget.set(BUDGET);
+        if self.is_still_armed(task.waker()) {
+            return Poll::Pending;
+        }
+        if !self.waited.replace(true) {
+            // One more turn, for whoever is going to send from this very thread: to arm takes a fence on every processor.
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.set_waker(task.waker());
+        self.arm(of);
+        look(of).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Whether we are armed and nobody was told since, so that the look before this was the one that counts. Then `waker` is told.
+    fn is_still_armed(&self, waker: &Waker) -> bool {
+        if !self.armed.get() {
+            return false;
+        }
+        let mut state = lock(&self.shared.state);
+        let Some(known) = &mut state.waker else { return false };
+        known.clone_from(waker);
+        true
+    }
+
+    fn set_waker(&self, waker: &Waker) {
+        lock(&self.shared.state).waker = Some(waker.clone());
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        let waker = {
+            let mut state = lock(&self.shared.state);
+            state.gone = true;
+            state.waker.take()
+        };
+        // Not under the lock: it may be the last of its task.
+        drop(waker);
+        self.thread.kick();
+    }
+}

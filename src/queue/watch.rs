@@ -1,0 +1,63 @@
+//! What an event loop needs of the handles: their sleepers, and a look that takes nothing.
+
+use super::on_full::Then;
+use super::receiver::Receiver;
+use super::sender::Sender;
+use crate::bell::Sleeper;
+use crate::epoch::Epoch;
+use crate::lane::{Reader, Scout};
+
+/// What is looked at for a receiver in another thread; see [`Scout`].
+pub(crate) struct Lookout {
+    epoch: Epoch,
+    seen_epoch: u64,
+    lanes: Vec<Scout>,
+}
+
+impl Lookout {
+    /// How many lanes it knows.
+    pub(crate) fn lane_count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Whether the receiver should look.
+    pub(crate) fn has_something(&mut self) -> bool {
+        let epoch = self.epoch.glance();
+        std::mem::replace(&mut self.seen_epoch, epoch) != epoch || self.lanes.iter().any(Scout::has_something)
+    }
+}
+
+impl Receiver {
+    pub(crate) fn sleeper(&self) -> &Sleeper {
+        &self.sleeper
+    }
+
+    /// Looks at everything, and says whether `try_recv` would have something to say besides that there is nothing, or that all is
+    /// closed. Takes nothing.
+    pub(crate) fn has_news(&self) -> bool {
+        self.notice_lanes();
+        self.has_mail() || self.has_trouble()
+    }
+
+    /// As `has_news`, of the end too.
+    pub(crate) fn has_event(&self) -> bool {
+        self.has_news() || self.is_finished()
+    }
+
+    /// A lookout for the lanes that are known.
+    pub(crate) fn lookout(&self) -> Lookout {
+        let (epoch, seen_epoch) = self.epoch();
+        Lookout { epoch, seen_epoch, lanes: self.known().map(Reader::scout).collect() }
+    }
+}
+
+impl Sender {
+    pub(crate) fn sleeper(&self) -> &Sleeper {
+        &self.room
+    }
+
+    /// Whether a message without room waits for some.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.on_full.then() == Then::Block
+    }
+}
