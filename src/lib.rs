@@ -6,6 +6,8 @@
 #[cfg(not(all(target_os = "linux", target_endian = "little", target_has_atomic = "64")))]
 compile_error!("laneway runs on little-endian Linux with 64-bit atomics");
 
+#[cfg(not(laneway_loom))]
+pub mod agent;
 mod bell;
 mod epoch;
 mod error;
