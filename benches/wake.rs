@@ -9,9 +9,8 @@ mod support;
 use criterion::{Criterion, criterion_group, criterion_main};
 use laneway::{OnFull, Queue, Wait};
 use laneway_measure::limit::FutexWake;
-use laneway_measure::{Clock, Distribution, Shared};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::time::Duration;
+use laneway_measure::{Distribution, Shared};
+use support::wakes;
 
 fn wake(criterion: &mut Criterion) {
     let directory = support::directory();
@@ -38,45 +37,6 @@ fn wake(criterion: &mut Criterion) {
     group.finish();
     let (rings, sent) = (sender.wait_stats().rings, times.count() + 100);
     assert!(rings >= sent - sent / 100, "{rings} of {sent} sends woke somebody: not what was to be measured");
-}
-
-/// Wakes somebody so many times, each with the time of it, when he sleeps in the kernel. The sum of what it took.
-fn wakes(
-    count: u64,
-    times: &mut Distribution,
-    mut wake: impl FnMut(u64) + Send,
-    mut sleep: impl FnMut() -> u64 + Send,
-) -> Duration {
-    let (thread, woken, sum) = (&AtomicI32::new(0), &AtomicU64::new(0), &AtomicU64::new(0));
-    let sleeps = move || {
-        thread.store(nix::unistd::gettid().as_raw(), Ordering::Release);
-        for number in 1..=count {
-            let ns = sleep_ns(sleep());
-            times.record(ns);
-            sum.fetch_add(ns, Ordering::Relaxed);
-            woken.store(number, Ordering::Release);
-        }
-    };
-    let wakes = move || {
-        for number in 0..count {
-            while woken.load(Ordering::Acquire) != number || !is_asleep(thread.load(Ordering::Acquire)) {
-                std::hint::spin_loop();
-            }
-            wake(Clock::monotonic_ns());
-        }
-    };
-    support::together(sleeps, [wakes]);
-    Duration::from_nanos(sum.load(Ordering::Relaxed))
-}
-
-fn sleep_ns(stamp: u64) -> u64 {
-    Clock::monotonic_ns() - stamp
-}
-
-/// Whether the kernel says that a thread of ours waits for something.
-fn is_asleep(thread: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
 }
 
 criterion_group!(name = benches; config = support::criterion(); targets = wake);

@@ -3,10 +3,10 @@
 
 use criterion::Criterion;
 use laneway::{OnFull, Options, Queue, Receiver, Sender, Wait};
-use laneway_measure::{Distribution, pin, processors};
+use laneway_measure::{Clock, Distribution, pin, processors};
 use std::path::Path;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -83,4 +83,43 @@ pub(crate) fn print(name: &str, times: &Distribution) {
         found.p99_ns as f64 / 1000.0,
         found.count
     );
+}
+
+/// Wakes somebody so many times, each with the time of it, when he sleeps in the kernel. The sum of what it took.
+pub(crate) fn wakes(
+    count: u64,
+    times: &mut Distribution,
+    mut wake: impl FnMut(u64) + Send,
+    mut sleep: impl FnMut() -> u64 + Send,
+) -> Duration {
+    let (thread, woken, sum) = (&AtomicI32::new(0), &AtomicU64::new(0), &AtomicU64::new(0));
+    let sleeps = move || {
+        thread.store(nix::unistd::gettid().as_raw(), Ordering::Release);
+        for number in 1..=count {
+            let ns = sleep_ns(sleep());
+            times.record(ns);
+            sum.fetch_add(ns, Ordering::Relaxed);
+            woken.store(number, Ordering::Release);
+        }
+    };
+    let wakes = move || {
+        for number in 0..count {
+            while woken.load(Ordering::Acquire) != number || !is_asleep(thread.load(Ordering::Acquire)) {
+                std::hint::spin_loop();
+            }
+            wake(Clock::monotonic_ns());
+        }
+    };
+    together(sleeps, [wakes]);
+    Duration::from_nanos(sum.load(Ordering::Relaxed))
+}
+
+fn sleep_ns(stamp: u64) -> u64 {
+    Clock::monotonic_ns() - stamp
+}
+
+/// Whether the kernel says that a thread of ours waits for something.
+fn is_asleep(thread: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
 }
