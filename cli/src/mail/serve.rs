@@ -6,7 +6,7 @@ use super::content_word;
 use crate::output;
 use anyhow::{Context, Result, bail};
 use laneway::Cause;
-use laneway::mailbox::{Delivery, Inbox, Post, RecvError, Ticket};
+use laneway::mailbox::{Delivery, Inbox, Post, RecvError};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 use std::os::unix::process::ExitStatusExt;
@@ -185,7 +185,7 @@ impl<'a> Server<'a> {
             (_, true) => Output::Aside,
             (..) => Output::Shown,
         };
-        let variables = [self.mailbox.to_vec(), envelope(&delivery)?].concat();
+        let variables = [self.mailbox.to_vec(), envelope(&delivery)].concat();
         let running = Running::start(&self.args.exec, &delivery.body(), &variables, output)?;
         let (number, tell, interrupter) = (self.taken, self.tell.clone(), self.inbox.interrupter());
         running.when_ended(move || {
@@ -201,11 +201,13 @@ impl<'a> Server<'a> {
     fn settle(&self, job: Job<'a>) -> Result<()> {
         let Job { delivery, running, timed_out, .. } = job;
         let (status, answer) = running.finish()?;
+        // One that ended by itself just then has said what it has to say.
+        let timed_out = timed_out && status.code().is_none();
         let (ticket, attempt, most) = (delivery.ticket(), delivery.attempt(), delivery.max_attempts());
         let spent = self.args.retry.is_some_and(|retry| attempt > retry);
         let (mut outcome, mut replied) = ("acked", None);
         let settled = match status.code() {
-            Some(0) if !timed_out => {
+            Some(0) => {
                 if let Some(answer) = answer {
                     // The work is done, whether or not its answer can be told.
                     replied = Some(delivery.reply(&answer).unwrap_or_else(|error| {
@@ -217,7 +219,7 @@ impl<'a> Server<'a> {
                 delivery.ack();
                 Ok(())
             }
-            code if code == Some(DATAERR) && !timed_out || spent => {
+            code if code == Some(DATAERR) || spent => {
                 outcome = "rejected";
                 delivery.reject()
             }
@@ -273,17 +275,17 @@ fn describe(status: ExitStatus, timed_out: bool) -> String {
 }
 
 /// What the environment says of a message.
-fn envelope(delivery: &Delivery<'_>) -> Result<Vec<(&'static str, String)>> {
-    let ticket: Ticket = delivery.ticket();
-    Ok(vec![
-        ("LANEWAY_TICKET", ticket.to_string()),
+fn envelope(delivery: &Delivery<'_>) -> Vec<(&'static str, String)> {
+    vec![
+        ("LANEWAY_TICKET", delivery.ticket().to_string()),
         ("LANEWAY_FROM", delivery.from()),
-        ("LANEWAY_UID", delivery.uid()?.to_string()),
+        // Empty when the kernel cannot say, which is no reason not to do what was asked for.
+        ("LANEWAY_UID", delivery.uid().map_or(String::new(), |uid| uid.to_string())),
         ("LANEWAY_ATTEMPT", delivery.attempt().to_string()),
         ("LANEWAY_MAX_ATTEMPTS", delivery.max_attempts().to_string()),
         ("LANEWAY_AGE_MS", delivery.age().as_millis().to_string()),
         ("LANEWAY_PRIORITY", delivery.priority().to_string()),
         ("LANEWAY_CONTENT", content_word(delivery.content()).to_owned()),
         ("LANEWAY_WANTS_REPLY", u8::from(delivery.wants_reply()).to_string()),
-    ])
+    ]
 }
