@@ -474,6 +474,7 @@ mod tests {
 
     /// The offsets that docs/format.md lists, against those of the code.
     #[test]
+    #[cfg_attr(miri, ignore = "it reads a page, and no memory of ours")]
     fn the_offsets_of_the_format_page_are_those_of_the_code() {
         macro_rules! of_header { ($($field:ident)*) => { [$(("header", stringify!($field), std::mem::offset_of!(Header, $field))),*] } }
         macro_rules! of_module { ($module:ident: $($word:ident)*) => { [$((stringify!($module), stringify!($word), $module::$word)),*] } }

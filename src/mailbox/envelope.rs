@@ -165,6 +165,7 @@ mod tests {
 
     /// The offsets that docs/format.md lists, against those of the code.
     #[test]
+    #[cfg_attr(miri, ignore = "it reads a page, and no memory of ours")]
     fn the_envelope_of_the_format_page_is_that_of_the_code() {
         macro_rules! fields { ($($field:ident)*) => { [$(format!("{} {}", std::mem::offset_of!(Envelope, $field), stringify!($field))),*] } }
         let code = fields!(version kind content reserved name_len max_attempts sequence sent_at deadline not_before supersede

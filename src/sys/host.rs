@@ -139,6 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no such clock, and no counter")]
     fn a_clock_that_counts_on_agrees_with_the_kernel() {
         let clock = BootClock::new();
         let (mut last, started) = (0, boottime_ns());
