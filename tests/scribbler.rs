@@ -167,7 +167,7 @@ impl Seen {
             }
             Ok(message) => {
                 let (id, number) = check(&message.to_vec());
-                assert_eq!(id, message.lane().into());
+                assert_eq!(id, u64::from(message.lane()));
                 let next = &mut self.next[id as usize];
                 assert_eq!(number, *next, "of sender {id}");
                 *next += 1;
