@@ -204,7 +204,17 @@ impl Ledger {
         };
         let last = ledger.all().map(|(_, _, order)| order).max();
         ledger.order.set(last.unwrap_or(0));
+        // Whoever died while a place changed hands may have left a count that is too high.
+        let is_spilled = |at: &u64| ledger.key_at(*at).is_some_and(|key| ledger.book.is_spilled(key, *at));
+        let spilled = (0..ledger.book.entries).filter(is_spilled).count() as u64;
+        // ORDERING(hint): nobody finds more or fewer entries for it than there are.
+        ledger.spilled.store(spilled, Ordering::Relaxed);
         ledger
+    }
+
+    fn key_at(&self, at: u64) -> Option<Key> {
+        // ORDERING(takeover): relaxed; nobody else writes it.
+        Key::from_word(self.book.word(at, entry::KEY).load(Ordering::Relaxed))
     }
 
     /// What the ledger says of this key.
@@ -323,8 +333,7 @@ impl Ledger {
 
     /// Gives a place to another key. Nothing is said of either meanwhile, also when we die on the way.
     fn hand_over(&self, at: u64, key: Key) -> u64 {
-        // ORDERING(takeover): relaxed; nobody else writes it.
-        let old = Key::from_word(self.book.word(at, entry::KEY).load(Ordering::Relaxed));
+        let old = self.key_at(at);
         let spilled = u64::from(self.book.is_spilled(key, at));
         // More are said to be spilled than are, rather than fewer.
         if spilled > 0 {

@@ -231,7 +231,8 @@ impl Mailbox {
     /// Takes a message back, whoever sent it. What this returns is so from then on, whether the mailbox's receiver is working, asleep
     /// or gone: a message that was `Yes` is never handed out. Its state becomes `Cancelled` when the receiver gets to it.
     ///
-    /// A message that waits for another attempt can be cancelled too. Takes some system calls.
+    /// A message that waits for another attempt can be cancelled too. One that is being handed out at this instant may be
+    /// `TooLate(Taken)` and be caught nevertheless: then its state becomes `Cancelled`. Takes some system calls.
     pub fn cancel(&mut self, ticket: &Ticket) -> Result<Cancelled, SendError> {
         let before = self.status(ticket)?.state;
         if before == State::Cancelled {
@@ -359,7 +360,7 @@ impl Draft<'_> {
     }
 
     /// It takes the place of older messages with the same key that nobody has taken yet, whoever sent them. Costs a second
-    /// message and a system call or two.
+    /// message and a system call or two. When there is no room for that one, the older messages stay.
     pub fn supersede(mut self, key: &[u8]) -> Self {
         self.envelope.supersede = envelope::hash(key);
         self
@@ -410,8 +411,8 @@ impl Draft<'_> {
         }
         let message = mailbox.send_in(&envelope, priority, body)?;
         if envelope.supersede != 0 {
-            // Only now: whatever happens, the newest is there.
-            mailbox.leave_word(&Word::supersede(message, envelope.supersede, envelope.sent_at))?;
+            // Only now: whatever happens, the newest is there. It is sent, so what fails from here on is no reason to send it again.
+            let _ = mailbox.leave_word(&Word::supersede(message, envelope.supersede, envelope.sent_at));
         }
         Ok(Ticket { mailbox: mailbox.id, message })
     }
