@@ -1,4 +1,5 @@
--- What wrk sends: messages to four agents in turn. Counts answers that are not 201.
+-- What wrk sends: messages to four agents in turn, on each connection with a pause of so many milliseconds after an answer (the first
+-- argument). Counts answers that are not 201.
 wrk.method = "POST"
 wrk.body = string.rep("x", 200)
 
@@ -6,6 +7,14 @@ local number = 0
 request = function()
   number = number + 1
   return wrk.format(nil, "/agents/agent-" .. number % 4 .. "/send")
+end
+
+local pause = 0
+init = function(arguments)
+  pause = tonumber(arguments[1] or "0")
+end
+delay = function()
+  return pause
 end
 
 local threads = {}
