@@ -43,10 +43,14 @@ pub(crate) async fn stream(office: &Arc<Office>, name: &str, ticket: Ticket) -> 
     let (post, of) = (office.post.clone(), name.to_owned());
     let mailbox = blocking(move || Ok(post.mailbox(&of)?)).await?;
     let (sender, events) = channel(8);
-    std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().spawn(move || {
         follow(mailbox, ticket, &sender);
         drop(place);
     });
+    if let Err(error) = thread {
+        let sentence = format!("no thread can be started for a stream of events: {error}");
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence));
+    }
     Ok(Sse::new(States { events }).keep_alive(KeepAlive::default()).into_response())
 }
 
