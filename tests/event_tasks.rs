@@ -4,7 +4,7 @@
 mod support;
 
 use futures_lite::future::block_on;
-use laneway::event::{self, AsyncReceiver, AsyncSender, Events, Mechanism, Rearmed, Selector};
+use laneway::event::{self, AsyncInbox, AsyncReceiver, AsyncSender, Events, Mechanism, Rearmed, Selector};
 use laneway::{OnFull, Queue, RateLimit, RecvError, SendError};
 use std::os::fd::AsFd;
 use std::pin::pin;
@@ -75,6 +75,24 @@ fn an_idle_task_is_left_alone_and_woken_once_for_a_burst() {
         assert!(matches!(settle(&mut mail, &counter), Poll::Ready(Ok(found)) if check(&found) == (1, number)));
     }
     assert_eq!(counter.count(), before + 1);
+}
+
+#[test]
+fn what_waits_may_be_sent_to_another_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    let dir = scratch();
+    let queue = small_queue(&dir, 4);
+    let mut mail = AsyncReceiver::new(queue.receiver().unwrap()).unwrap();
+    let mut sender = AsyncSender::new(queue.sender().unwrap()).unwrap();
+    is_send(&mail.recv());
+    is_send(&mail.recv_many(&mut Vec::new(), 3));
+    is_send(&mail.ready());
+    is_send(&sender.send(b"hello"));
+    is_send(&sender.reserve(3));
+    block_on(sender.send(b"hello")).unwrap();
+    block_on(mail.ready());
+    block_on(mail.ready());
+    assert_eq!(mail.mail().drain().unwrap().count(), 1);
 }
 
 #[test]
@@ -322,7 +340,7 @@ fn take_all(events: &Events, mut next: u64) -> u64 {
 /// Kinds of things that a filter may forbid: then the same must go on by other means, visibly.
 #[test]
 fn what_a_filter_forbids_is_done_otherwise() {
-    for (forbid, expected) in [(1, "Threads"), (2, "WaitAny"), (3, "Threads")] {
+    for (forbid, expected) in [(1, "Threads"), (2, "WaitAny"), (3, "Threads"), (LATE + 1, "WaitAny")] {
         let dir = scratch();
         let queue = small_queue(&dir, 4);
         let mut confined = Role::new("confined", queue.path()).with("FORBID", forbid).start();
@@ -341,7 +359,10 @@ fn what_a_filter_forbids_is_done_otherwise() {
     }
 }
 
-/// Denies the system calls with these numbers: they return EPERM.
+/// Only when it has begun.
+const LATE: u64 = 4;
+
+/// Denies the system calls with these numbers to all threads: they return EPERM.
 #[expect(unsafe_code, reason = "seccomp")]
 fn deny(calls: &[i64]) -> bool {
     let step = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
@@ -355,7 +376,12 @@ fn deny(calls: &[i64]) -> bool {
     // SAFETY: the program outlives the call, which copies it.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+            && libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                libc::SECCOMP_FILTER_FLAG_TSYNC,
+                &raw const program,
+            ) == 0
     }
 }
 
@@ -378,7 +404,7 @@ fn child() {
             let all = [(1, libc::SYS_futex_waitv), (2, libc::SYS_membarrier)];
             let forbid = part.number("FORBID");
             let denied: Vec<i64> = all.iter().filter(|(bit, _)| forbid & bit != 0).map(|(_, call)| *call).collect();
-            if !deny(&denied) {
+            if forbid & LATE == 0 && !deny(&denied) {
                 return part.say("refused");
             }
             let mut selector = Selector::new();
@@ -392,10 +418,94 @@ fn child() {
                 part.say(&next.to_string());
                 next += 1;
             };
-            (0..20).for_each(|_| say(selector.recv_timeout(LONG).unwrap().message.unwrap().to_vec()));
+            for number in 0..20 {
+                say(selector.recv_timeout(LONG).unwrap().message.unwrap().to_vec());
+                if number == 10 && forbid & LATE != 0 {
+                    assert!(deny(&denied));
+                }
+            }
+            if forbid & LATE != 0 {
+                // A wait that has begun goes on; the next one is refused.
+                while event::mechanism() != Mechanism::Threads {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
             let mut mail = AsyncReceiver::new(selector.remove(key).unwrap()).unwrap();
             (0..30).for_each(|_| say(block_on(mail.recv()).unwrap()));
         }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn five_hundred_tasks_on_one_thread() {
+    const QUEUES: u64 = 500;
+    const EACH: u64 = 5;
+    let dir = scratch();
+    let options = Queue::options().capacity(4096).overflow_limit(0).max_lanes(2);
+    let queues: Vec<Queue> =
+        (0..QUEUES).map(|number| options.create(dir.path().join(number.to_string())).unwrap()).collect();
+    let mut senders: Vec<_> = queues.iter().map(|queue| queue.sender().unwrap()).collect();
+    runtime(false).block_on(async {
+        let tasks: Vec<_> = (0..)
+            .zip(&queues)
+            .map(|(number, queue)| {
+                let mut mail = AsyncReceiver::new(queue.receiver().unwrap()).unwrap();
+                tokio::spawn(async move {
+                    for next in 0..EACH {
+                        assert_eq!(check(&mail.recv().await.unwrap()), (number, next));
+                    }
+                })
+            })
+            .collect();
+        let sending = tokio::task::spawn_blocking(move || {
+            for message in 0..EACH {
+                for (sender, number) in senders.iter_mut().zip(0..) {
+                    sender.send(&payload(number, message, 24)).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(10 * (message % 2)));
+            }
+        });
+        for task in tasks {
+            tokio::time::timeout(LONG, task).await.unwrap().unwrap();
+        }
+        sending.await.unwrap();
+    });
+}
+
+#[cfg(feature = "stream")]
+#[test]
+fn a_receiver_is_a_stream_until_all_have_closed() {
+    use futures_lite::StreamExt;
+    let dir = scratch();
+    let queue = small_queue(&dir, 4);
+    let mut sender = queue.sender().unwrap();
+    (0..10).for_each(|number| _ = sender.send(&payload(1, number, 20)).unwrap());
+    sender.close();
+    let mail = AsyncReceiver::new(queue.receiver().unwrap()).unwrap();
+    let numbers: Vec<u64> = block_on(mail.map(|payload| check(&payload).1).collect());
+    assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+}
+
+/// One that is kept for later is due while nobody sends.
+#[test]
+fn a_mailbox_is_served_in_a_task() {
+    use laneway::mailbox::{Post, State};
+    let dir = scratch();
+    let post = Post::open(dir.path().join("post"));
+    let mut mailbox = post.mailbox("backend").unwrap();
+    let inbox = AsyncInbox::new(post.serve("backend").unwrap()).unwrap();
+    runtime(false).block_on(async {
+        assert!(tokio::time::timeout(Duration::from_millis(20), inbox.recv()).await.is_err(), "there is nothing");
+        let ticket = mailbox.send(b"work").unwrap();
+        let first = tokio::time::timeout(LONG, inbox.recv()).await.unwrap().unwrap();
+        assert_eq!(first.body(), b"work");
+        // The task that works on it is cancelled.
+        drop(first);
+        let again = tokio::time::timeout(LONG, inbox.recv()).await.unwrap().unwrap();
+        assert_eq!(again.body(), b"work");
+        again.ack();
+        assert_eq!(mailbox.status(&ticket).unwrap().state, State::Acked);
+    });
+    drop(inbox.into_inner());
 }

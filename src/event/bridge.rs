@@ -23,8 +23,8 @@ pub enum Mechanism {
     WaitAny,
     /// A thread for each queue.
     Threads,
-    /// One thread looks at all of them a thousand times a second. Never chosen; what is left when a filter forbids the first at
-    /// last, and for comparing.
+    /// One thread looks at all of them a thousand times a second. Never chosen: what is left to those that slept on many when a filter
+    /// came that forbids it, and for comparing.
     Polling,
 }
 
@@ -53,16 +53,21 @@ struct Bridge {
     /// Which one: a forked child has none of these threads.
     process: u32,
     forced: Option<Mechanism>,
+    /// A filter has come that forbids what was chosen.
+    refused: bool,
     threads: Vec<Arc<Thread>>,
 }
 
-static BRIDGE: Mutex<Bridge> = Mutex::new(Bridge { process: 0, forced: None, threads: Vec::new() });
+static BRIDGE: Mutex<Bridge> = Mutex::new(Bridge { process: 0, forced: None, refused: false, threads: Vec::new() });
 
 /// How the bridge sleeps for what is registered from here on: as the environment's `LANEWAY_EVENT` says (`wait-any`, `threads`,
 /// `polling`), or by the first of those that this kernel offers and no filter forbids.
 pub fn mechanism() -> Mechanism {
-    let forced = lock(&BRIDGE).forced;
-    forced.unwrap_or_else(best)
+    let Bridge { forced, refused, .. } = *lock(&BRIDGE);
+    match forced.unwrap_or_else(best) {
+        Mechanism::WaitAny if refused => Mechanism::Threads,
+        mechanism => mechanism,
+    }
 }
 
 /// Makes the bridge sleep like this, for what is registered from here on; `None` leaves the choice to it again. For tests, and for
@@ -188,7 +193,11 @@ impl Thread {
                 }
             }
             let limit = next_look.saturating_duration_since(Instant::now());
-            refused |= self.sleep(&entries, control, limit, refused);
+            if self.sleep(&entries, control, limit, refused) {
+                refused = true;
+                // Nobody comes to a thread that has to look again and again.
+                lock(&BRIDGE).refused = true;
+            }
         }
     }
 

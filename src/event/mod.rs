@@ -5,7 +5,7 @@
 //! each when it is rung for:
 //!
 //! - [`Events`] makes a descriptor readable, for `epoll`, `poll`, `select` and whatever is built on them;
-//! - [`AsyncReceiver`] and [`AsyncSender`] wake a task, of any runtime;
+//! - [`AsyncReceiver`], [`AsyncSender`] and [`AsyncInbox`] wake a task, of any runtime;
 //! - [`Selector`] wakes a thread that receives from many queues.
 //!
 //! The sending side knows nothing of it: a receiver on an event loop says asleep, as one in [`recv`](crate::Receiver::recv) does, and
@@ -14,6 +14,7 @@
 
 mod bridge;
 mod events;
+mod inbox;
 mod receiver;
 mod selector;
 mod sender;
@@ -21,6 +22,7 @@ mod source;
 
 pub use bridge::{Mechanism, force, mechanism};
 pub use events::{Events, Rearmed};
+pub use inbox::AsyncInbox;
 pub use receiver::{AsyncReceiver, Held};
 pub use selector::{Key, Selected, Selector};
 pub use sender::AsyncSender;

@@ -66,47 +66,56 @@ impl AsyncReceiver {
 
     /// Appends payloads to `to`: waits until there is one, then takes what is there, at most `max` (0 counts as 1). Returns how many.
     pub async fn recv_many(&mut self, to: &mut Vec<Vec<u8>>, max: usize) -> Result<usize, RecvError> {
-        poll_fn(|task| {
-            self.source.poll(task, &mut self.receiver, |receiver| {
-                let mut batch = match receiver.try_recv_batch(max) {
-                    Ok(batch) => batch,
-                    Err(error) => return reason(error).map(Err),
-                };
-                let before = to.len();
-                while let Some(message) = batch.next() {
-                    to.push(message.to_vec());
-                }
-                Some(Ok(to.len() - before))
-            })
+        poll_fn(|task| self.poll_recv_many(task, to, max)).await
+    }
+
+    /// As [`recv_many`](Self::recv_many), for whoever polls by hand.
+    pub fn poll_recv_many(
+        &mut self,
+        task: &mut Context<'_>,
+        to: &mut Vec<Vec<u8>>,
+        max: usize,
+    ) -> Poll<Result<usize, RecvError>> {
+        self.source.poll(task, &mut self.receiver, |receiver| {
+            let mut batch = match receiver.try_recv_batch(max) {
+                Ok(batch) => batch,
+                Err(error) => return reason(error).map(Err),
+            };
+            let before = to.len();
+            while let Some(message) = batch.next() {
+                to.push(message.to_vec());
+            }
+            Some(Ok(to.len() - before))
         })
-        .await
     }
 
     /// The next message, which goes back to the front of its sender's when it is dropped before [`Held::done`] is called. Waits until there is one.
     ///
     /// Neither it nor a future that holds it is `Send`: for tasks that stay on one thread.
     pub async fn hold(&mut self) -> Result<Held<'_>, RecvError> {
-        self.ready().await?;
-        match self.receiver.try_recv() {
-            Ok(message) => Ok(Held { message: Some(message) }),
-            Err(error) => Err(reason(error).unwrap_or(RecvError::Detached)),
-        }
+        let (mut receiver, source) = (&self.receiver, &self.source);
+        poll_fn(move |task| {
+            source.poll(task, &mut receiver, |receiver| {
+                // For as long as we are borrowed.
+                let receiver = *receiver;
+                match receiver.try_recv() {
+                    Ok(message) => Some(Ok(Held { message: Some(message) })),
+                    Err(error) => reason(error).map(Err),
+                }
+            })
+        })
+        .await
     }
 
-    /// Waits until there is a message, and leaves it there: for `try_recv`, `drain` and the like of [`mail`](Self::mail).
-    pub async fn ready(&mut self) -> Result<(), RecvError> {
-        poll_fn(|task| self.poll_ready(task)).await
+    /// Waits until there is a message, an end, or damage to report, and leaves it there: for `try_recv`, `drain` and the like of
+    /// [`mail`](Self::mail).
+    pub async fn ready(&mut self) {
+        poll_fn(|task| self.poll_ready(task)).await;
     }
 
     /// As [`ready`](Self::ready), for whoever polls by hand.
-    pub fn poll_ready(&mut self, task: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
-        self.source.poll(task, &mut self.receiver, |receiver| match receiver.try_recv() {
-            Ok(message) => {
-                message.put_back();
-                Some(Ok(()))
-            }
-            Err(error) => reason(error).map(Err),
-        })
+    pub fn poll_ready(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.source.poll(task, &mut self.receiver, |receiver| receiver.has_event().then_some(()))
     }
 
     /// The receiver itself, awake, for everything that does not wait: `drain`, `finish_turn`, `damage`, `pressure`.

@@ -115,6 +115,16 @@ impl Sleeps for Receiver {
     }
 }
 
+impl<S: Sleeps> Sleeps for &S {
+    fn sleeper(&self) -> &Sleeper {
+        (**self).sleeper()
+    }
+
+    fn lookout(&self, known: Option<usize>) -> Option<Lookout> {
+        (**self).lookout(known)
+    }
+}
+
 impl Sleeps for Sender {
     fn sleeper(&self) -> &Sleeper {
         Sender::sleeper(self)

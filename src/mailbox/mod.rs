@@ -23,6 +23,7 @@ mod control;
 mod dead;
 mod delivery;
 mod envelope;
+mod event;
 mod handle;
 mod inbox;
 mod judge;
