@@ -76,7 +76,9 @@ impl Sleeper {
     pub(crate) fn sleep(&self, limit: Duration, ready: impl FnOnce() -> bool) -> Slept {
         // ORDERING(rung): the heavy fence below acquires what came before the ring that left this number.
         let seq = self.seq.load();
-        let ordered = self.arm();
+        self.say_asleep();
+        // ORDERING(dekker): the odd count before the last look.
+        let ordered = self.fences.heavy();
         let slept = if ready() {
             Slept::NotAtAll
         } else {
@@ -99,13 +101,17 @@ impl Sleeper {
     /// again, so the caller looks at everything once more before it relies on being woken. False when a wake-up can be missed, for
     /// want of a fence: then it must look again after [`longest_sleep`].
     pub(crate) fn arm(&self) -> bool {
+        self.say_asleep();
+        // ORDERING(dekker): the odd count before the look that follows.
+        self.fences.heavy()
+    }
+
+    fn say_asleep(&self) {
         // ORDERING(takeover): as in `new`.
         let count = self.sleeps.load(Ordering::Relaxed);
         // Even, unless it says so already or somebody scribbled; then it must not say awake while we sleep.
         let count = count.wrapping_add(count % 2);
         self.set_count(count.wrapping_add(1));
-        // ORDERING(dekker): the odd count before the last look.
-        self.fences.heavy()
     }
 
     /// Says awake: nobody rings.
@@ -219,10 +225,10 @@ pub(crate) struct Relay {
 impl Relay {
     /// Whether anybody has rung since the last time.
     pub(crate) fn has_rung(&self) -> bool {
-        let seq = self.seq.load();
+        let now = self.seq.load();
         // ORDERING(rung): what was done before the ring, for whoever is told of it.
         fence(Ordering::Acquire);
-        self.seen.replace(seq) != seq
+        self.seen.replace(now) != now
     }
 
     /// The word that changes, for waking who waits on it.

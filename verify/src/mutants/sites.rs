@@ -3,7 +3,7 @@
 #[path = "../../../tests/support/orderings.rs"]
 mod orderings;
 
-use super::swaps::SWAPS;
+use super::swaps::{SWAPS, Swap};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs;
@@ -96,9 +96,9 @@ fn arm_file(file: &str, text: &str, sites: &mut Vec<Site>) -> Result<String> {
         let code = operation.code.trim().to_owned();
         lines[operation.line] = armed;
         let line = operation.line + 1;
-        let swaps = SWAPS.iter().filter(|swap| swap.file == file && code.contains(swap.code));
-        swapped.extend(swaps.map(|swap| (swap, weak.clone())));
         let edge = operation.edge.with_context(|| format!("line {line} has no ORDERING: {code}"))?.to_owned();
+        let is_meant = |swap: &&Swap| swap.file == file && edge.contains(swap.edge) && code.contains(swap.code);
+        swapped.extend(SWAPS.iter().filter(is_meant).map(|swap| (swap, weak.clone())));
         sites.push(Site { file: file.to_owned(), line, edge, code, number: sites.len() });
     }
     let mut armed = lines.join("\n") + "\n";

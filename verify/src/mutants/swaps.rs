@@ -9,6 +9,8 @@ use anyhow::{Result, ensure};
 
 pub(crate) struct Swap {
     pub(crate) file: &'static str,
+    /// The edge it is of.
+    pub(crate) edge: &'static str,
     /// The line that is weakened, or so much of it that it is the only one.
     pub(crate) code: &'static str,
     /// What is written instead of what, where `WEAK` says whether the site is weakened; each is there once.
@@ -19,12 +21,13 @@ pub(crate) const SWAPS: &[Swap] = &[
     // The sleeper's number, loaded after its count was made odd.
     Swap {
         file: "src/bell.rs",
+        edge: "sleep",
         code: "self.sleeps.store(count,",
         changes: &[
             ("let seq = self.seq.load();", "let mut seq = self.seq.load();"),
             (
-                "self.set_count(count.wrapping_add(1));",
-                "self.set_count(count.wrapping_add(1)); if WEAK { seq = self.seq.load(); }",
+                "self.say_asleep();\n        // ORDERING(dekker): the odd count before the last look.",
+                "self.say_asleep(); if WEAK { seq = self.seq.load(); }",
             ),
         ],
     },
@@ -32,6 +35,7 @@ pub(crate) const SWAPS: &[Swap] = &[
     // number has changed for nothing, as anybody may change it.
     Swap {
         file: "src/bell.rs",
+        edge: "sleep",
         code: "fence(Ordering::Acquire);",
         changes: &[
             (
@@ -44,6 +48,7 @@ pub(crate) const SWAPS: &[Swap] = &[
     // The same of those who wait for the ledger: the number loaded after they were counted.
     Swap {
         file: "src/ledger.rs",
+        edge: "sleep",
         code: "self.waits.fetch_add(1,",
         changes: &[
             ("let seq = self.bell.load();", "let mut seq = self.bell.load();"),
@@ -53,6 +58,7 @@ pub(crate) const SWAPS: &[Swap] = &[
     // And the number changed before the load that says that somebody waits.
     Swap {
         file: "src/ledger.rs",
+        edge: "sleep",
         code: "self.waits.load_acquire()",
         changes: &[
             ("self.bell.fetch_add(1, Ordering::Relaxed);", "if !WEAK { self.bell.fetch_add(1, Ordering::Relaxed); }"),
