@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
         let calls = input.byte();
         let at = input.word();
         scribble(&mut input, &stage.queue, LIAR, at);
-        stage.queue.store(Part::Receiver, layout::slot_offset(LIAR as usize, 0) + slot::READ_POS, at);
+        stage.queue.store(Part::Receiver, layout::slot_offset(LIAR as usize) + slot::READ_POS, at);
         (0..usize::from(calls % 4)).for_each(|number| stage.send(8 + 100 * number));
         let receiver = stage.receiver();
         if calls & 4 != 0 {

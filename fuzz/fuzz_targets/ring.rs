@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         let mut input = Input(data);
         let mut plan = input.short();
         let at = input.word();
-        queue.store(Part::Receiver, layout::slot_offset(0, 0) + slot::READ_POS, at);
+        queue.store(Part::Receiver, layout::slot_offset(0) + slot::READ_POS, at);
         scribble(&mut input, queue, 0, at);
         queue.read(0, || {
             let now = plan % 8;

@@ -13,7 +13,7 @@ const LANE: Part = Part::Lane(LIAR);
 
 /// The words of others that a sender reads, by their offsets in `receiver`.
 fn words() -> [usize; 9] {
-    let slot = layout::slot_offset(LIAR as usize, 0);
+    let slot = layout::slot_offset(LIAR as usize);
     let own = [slot::READ_POS, slot::RECEIVED, slot::FAULT, slot::FAULT_POSITION, slot::FAULT_FOUND, slot::SEQ];
     let [read, received, fault, position, found, seq] = own.map(|offset| slot + offset);
     [
