@@ -23,7 +23,7 @@ pub(crate) struct Region {
     memory: Memory,
 }
 
-/// The most bytes of a mapping that are touched: 256 KiB take some 20 µs.
+/// The most bytes of a mapping that are touched: 256 KiB take some 80 µs.
 const TOUCHED: usize = layout::RING + (256 << 10);
 
 /// What a mapping is for.
