@@ -8,6 +8,7 @@
 //! Others leave word for the receiver in the **desk**: two counts, which anyone may write and nobody believes. Both go by
 //! the argument of `bell.rs`: who waits counts, fences, and looks once more; who writes an entry fences, and looks at the count.
 
+use crate::bell::longest_sleep;
 use crate::layout::{self, Place, entry};
 use crate::region::{Own, Peer, Region, Window};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, load_acquire};
@@ -403,12 +404,6 @@ pub(crate) struct LedgerView {
     fences: Fences,
 }
 
-/// How long one who waits sleeps at most before it looks again: whoever was to wake it may have died.
-const LONGEST_SLEEP: Duration = Duration::from_millis(100);
-
-/// And where the kernel makes no fences for others.
-const BRIEF_SLEEP: Duration = Duration::from_millis(1);
-
 impl LedgerView {
     pub(crate) fn new(ledger: &Arc<Region>, desk: &Arc<Region>, entries: u32, fences: Fences) -> LedgerView {
         LedgerView {
@@ -435,7 +430,7 @@ impl LedgerView {
         // ORDERING(dekker): the count before the last look; with the light fence between an entry and the look at the count.
         let ordered = self.fences.heavy();
         if !ready() {
-            futex::wait(self.bell.futex(), seq, limit.min(if ordered { LONGEST_SLEEP } else { BRIEF_SLEEP }));
+            futex::wait(self.bell.futex(), seq, limit.min(longest_sleep(ordered)));
         }
     }
 

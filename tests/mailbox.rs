@@ -4,30 +4,15 @@
 mod support;
 
 use laneway::mailbox::{
-    Backoff, Cancelled, Content, Event, Inbox, Mailbox, Post, Reason, RecvError, RequestError, SendError, Settings,
-    State, Ticket, WhenFull,
+    Cancelled, Content, Event, Inbox, Mailbox, Reason, RecvError, RequestError, SendError, Settings, State, Ticket,
+    WhenFull,
 };
 use laneway::{Cause, Priority, Wait};
 use std::time::Duration;
+use support::mailboxes::{body, post, state};
 use support::{LONG, scratch};
 
 const SOON: Duration = Duration::from_millis(20);
-
-fn post(dir: &tempfile::TempDir) -> Post {
-    let backoff = Backoff { first: Duration::from_millis(1), cap: Duration::from_millis(4) };
-    Post::open(dir.path().join("post")).settings(Settings { backoff, ..Settings::default() })
-}
-
-fn state(mailbox: &mut Mailbox, ticket: &Ticket) -> State {
-    mailbox.status(ticket).unwrap().state
-}
-
-fn body(inbox: &Inbox) -> Vec<u8> {
-    let delivery = inbox.recv_timeout(LONG).unwrap();
-    let body = delivery.body();
-    delivery.ack();
-    body
-}
 
 #[test]
 fn a_message_is_sent_before_anybody_serves_and_its_ticket_tells_what_becomes_of_it() {

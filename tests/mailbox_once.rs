@@ -4,25 +4,10 @@
 mod support;
 
 use laneway::Priority;
-use laneway::mailbox::{Backoff, Cancelled, Inbox, Mailbox, Post, Settings, State, Ticket};
+use laneway::mailbox::{Cancelled, Inbox, Post, Settings, State, Ticket};
 use std::time::Duration;
+use support::mailboxes::{body, post, state};
 use support::{LONG, scratch};
-
-fn post(dir: &tempfile::TempDir) -> Post {
-    let backoff = Backoff { first: Duration::from_millis(1), cap: Duration::from_millis(4) };
-    Post::open(dir.path().join("post")).settings(Settings { backoff, ..Settings::default() })
-}
-
-fn state(mailbox: &mut Mailbox, ticket: &Ticket) -> State {
-    mailbox.status(ticket).unwrap().state
-}
-
-fn body(inbox: &Inbox) -> Vec<u8> {
-    let delivery = inbox.recv_timeout(LONG).unwrap();
-    let body = delivery.body();
-    delivery.ack();
-    body
-}
 
 /// A mailbox that remembers little.
 fn small(dir: &tempfile::TempDir) -> Post {

@@ -3,11 +3,11 @@
 
 use super::envelope::Envelope;
 use super::handle::Mailbox;
-use super::post::{DEAD, side_queue};
+use super::post::{DEAD, log_queue};
 use super::ticket::{Reason, Ticket};
 use crate::error::{Error, RecvError, SendError, TryRecvError};
 use crate::ledger::Key;
-use crate::queue::{self, Message, Observer, OnFull, Options, Queue, Sender};
+use crate::queue::{self, Message, Observer, OnFull, Queue, Sender};
 use bytemuck::{Pod, Zeroable};
 use std::collections::HashSet;
 use std::path::Path;
@@ -29,9 +29,7 @@ struct Label {
 const LABEL: usize = size_of::<Label>();
 
 fn open(mailbox: &Path, mail: &Queue) -> Result<Queue, Error> {
-    let largest = u64::from(mail.max_message());
-    let limit = (64 << 20_u64).max(2 * largest + (1 << 20)).next_multiple_of(4096).min(1 << 30);
-    side_queue(mailbox, DEAD, mail, Options::default().capacity(64 << 10).overflow_limit(limit).max_lanes(8))
+    log_queue(mailbox, DEAD, mail, 8)
 }
 
 /// The end at which messages die.

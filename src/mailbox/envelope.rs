@@ -1,6 +1,7 @@
 //! What stands before a message's body: who sent it, when, and what may become of it.
 
 use super::clock;
+use crate::layout::fnv1a;
 use crate::queue::MessageRef;
 use bytemuck::{Pod, Zeroable};
 use std::time::Duration;
@@ -150,9 +151,7 @@ impl Envelope {
 /// nothing in common. Two keys that meet in one number are taken for one; with a million keys in use that happens to one
 /// host in thirty million.
 pub(super) fn hash(key: &[u8]) -> u64 {
-    let mut hash = key
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    let mut hash = fnv1a(key);
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
         hash = (hash ^ hash >> 33).wrapping_mul(factor);
     }

@@ -89,7 +89,8 @@ impl Inbox {
         }
         if opened.envelope.not_before > now && attempts == 0 {
             let due = opened.envelope.not_before;
-            if self.keep(key, due, 0, Reason::Delayed, message.lane(), message.to_vec()).is_ok() {
+            let kept = |uid| self.keep(key, due, 0, Reason::Delayed, uid, message.to_vec());
+            if self.mail.lane_owner(lane).and_then(kept).is_ok() {
                 self.pass(key, message);
                 return None;
             }
@@ -118,7 +119,7 @@ impl Inbox {
             let is_said = entry.is_some_and(|entry| State::from_code(entry.state) == State::Pending);
             if !is_said && self.kept.borrow().waits(key) {
                 // Whoever served before died between keeping it and saying so.
-                let _ = self.write(key, State::Pending, Reason::Retry, attempts, now);
+                self.write(key, State::Pending, Reason::Retry, attempts, now);
             }
             return None;
         }
@@ -202,7 +203,7 @@ impl Inbox {
                 Some(first) if first.extra != key.word() => return Some((State::Superseded, Reason::Duplicate)),
                 Some(_) => {}
                 None => {
-                    let _ = self.write_shared(shared, key.word(), now);
+                    self.write_shared(shared, key.word(), now);
                 }
             }
         }
@@ -224,7 +225,7 @@ impl Inbox {
             self.write_first(key, State::Taken, attempts + 1, now)
         } else {
             // There is room: that was seen to before the message was looked for.
-            let _ = self.write(key, State::Taken, Reason::None, attempts + 1, now);
+            self.write(key, State::Taken, Reason::None, attempts + 1, now);
             None
         };
         if self.ledger.has_word() && self.read_words(Some(key)) {
@@ -261,7 +262,7 @@ impl Inbox {
                 Some((What::Supersede(_), Word { key, sent_at, .. })) => {
                     let shared = Key::shared(SUPERSEDE, key);
                     let newest = self.ledger.find(shared).map_or(0, |entry| entry.extra);
-                    let _ = self.write_shared(shared, newest.max(sent_at), now);
+                    self.write_shared(shared, newest.max(sent_at), now);
                 }
                 None => {}
             }

@@ -9,10 +9,10 @@
 //! in memory, and found again in the log by the next receiver.
 
 use super::envelope::{Envelope, Malformed, Opened};
-use super::post::{RETRY, side_queue};
+use super::post::{RETRY, log_queue};
 use crate::error::{Error, SendError};
 use crate::ledger::Key;
-use crate::queue::{OnFull, Options, Queue, Receiver, Sender};
+use crate::queue::{OnFull, Queue, Receiver, Sender};
 use bytemuck::{Pod, Zeroable};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
@@ -70,11 +70,7 @@ const SLACK: usize = 64;
 impl Kept {
     /// What the last receiver kept, and room for more.
     pub(super) fn open(mailbox: &Path, mail: &Queue) -> Result<Kept, Error> {
-        let largest = u64::from(mail.max_message());
-        // Room for one that is as long as any, and for many.
-        let limit = (64 << 20_u64).max(2 * largest + (1 << 20)).next_multiple_of(4096).min(1 << 30);
-        let options = Options::default().capacity(64 << 10).overflow_limit(limit).max_lanes(1);
-        let queue = side_queue(mailbox, RETRY, mail, options)?;
+        let queue = log_queue(mailbox, RETRY, mail, 1)?;
         // The lock first: whoever served before is gone then, and its sender too.
         let receiver = queue.receiver()?;
         let sender = queue.sender_options().on_full(OnFull::GrowThenFail).attach()?;
@@ -116,10 +112,17 @@ impl Kept {
         }
     }
 
-    fn note(&mut self, letter: Letter) {
-        let (serial, key) = (self.next_serial, letter.key);
+    /// Counts a record that was appended to the log, or found there.
+    fn push(&mut self, key: Key) -> u64 {
+        let serial = self.next_serial;
         self.next_serial += 1;
         self.log.push_back(Record { serial, key });
+        serial
+    }
+
+    fn note(&mut self, letter: Letter) {
+        let key = letter.key;
+        let serial = self.push(key);
         self.waiting.insert((letter.due, serial), key);
         if let Some((older, letter)) = self.letters.insert(key, (serial, Arc::new(letter))) {
             self.waiting.remove(&(letter.due, older));
@@ -128,15 +131,12 @@ impl Kept {
     }
 
     fn note_nothing(&mut self) {
-        self.log.push_back(Record { serial: self.next_serial, key: Key::shared(0, 0) });
-        self.next_serial += 1;
+        self.push(Key::shared(0, 0));
         self.dead += 1;
     }
 
     fn note_struck(&mut self, key: Key) {
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        self.log.push_back(Record { serial, key });
+        let serial = self.push(key);
         let letter = self.letters.remove(&key);
         if let Some((older, letter)) = &letter {
             self.waiting.remove(&(letter.due, *older));
@@ -150,7 +150,7 @@ impl Kept {
     /// Strikes out a message that lies in its lane: it is not to be handed out. That is in the log when this returns.
     pub(super) fn strike(&mut self, key: Key) -> Result<(), SendError> {
         if !self.struck.contains_key(&key) {
-            self.append(&Label { key: key.word(), due: 0, attempts: 0, uid: 0 }, &[])?;
+            self.append_strike(key)?;
             self.note_struck(key);
         }
         Ok(())
@@ -188,6 +188,11 @@ impl Kept {
 
     fn append(&mut self, label: &Label, bytes: &[u8]) -> Result<(), SendError> {
         self.sender.send_gathered([bytemuck::bytes_of(label), bytes]).map(|_| ())
+    }
+
+    /// Appends the record that strikes a message out: a label with nothing behind it.
+    fn append_strike(&mut self, key: Key) -> Result<(), SendError> {
+        self.append(&Label { key: key.word(), due: 0, attempts: 0, uid: 0 }, &[])
     }
 
     /// Whether this message is kept.
@@ -237,12 +242,12 @@ impl Kept {
     /// A message is kept no more.
     pub(super) fn done(&mut self, key: Key) {
         let Some((serial, letter)) = self.letters.get(&key) else { return };
-        let (serial, label) = (*serial, Label { key: key.word(), due: 0, attempts: 0, uid: 0 });
+        let serial = *serial;
         let is_first = self.log.front().is_some_and(|first| first.serial == serial);
         self.waiting.remove(&(letter.due, serial));
         // What stays in the log would be handed out by the next receiver. Without room for saying so the ledger says it, for
         // as long as it remembers.
-        if !is_first && self.append(&label, &[]).is_ok() {
+        if !is_first && self.append_strike(key).is_ok() {
             self.note_struck(key);
         } else {
             self.letters.remove(&key);
@@ -256,13 +261,18 @@ impl Kept {
         self.struck.keys().copied()
     }
 
+    /// Whether few enough records count for nothing.
+    fn is_tidy(&self) -> bool {
+        self.dead <= self.letters.len() + self.struck.len() + SLACK
+    }
+
     /// Gives back what need not be kept.
     fn tidy(&mut self) {
         while let Some(&first) = self.log.front() {
             if let Some((serial, letter)) = self.letters.get(&first.key)
                 && *serial == first.serial
             {
-                if self.dead <= self.letters.len() + self.struck.len() + SLACK {
+                if self.is_tidy() {
                     return;
                 }
                 let letter = Arc::clone(letter);
@@ -276,18 +286,14 @@ impl Kept {
                     }
                     return;
                 }
-                let serial = self.next_serial;
-                self.next_serial += 1;
-                self.log.push_back(Record { serial, key });
+                let serial = self.push(key);
                 self.letters.insert(key, (serial, letter));
                 if waits {
                     self.waiting.insert((due, serial), key);
                 }
                 self.dead += 1;
             } else if self.struck.get(&first.key) == Some(&first.serial) {
-                let label = Label { key: first.key.word(), due: 0, attempts: 0, uid: 0 };
-                let is_few = self.dead <= self.letters.len() + self.struck.len() + SLACK;
-                if is_few || self.append(&label, &[]).is_err() {
+                if self.is_tidy() || self.append_strike(first.key).is_err() {
                     return;
                 }
                 self.note_struck(first.key);

@@ -220,3 +220,11 @@ pub(super) fn side_queue(mailbox: &Path, name: &str, mail: &Queue, options: Opti
         _ => Err(mail.error("open", Cause::Detached)),
     }
 }
+
+/// As [`side_queue`], for whole messages: room for one that is as long as any, and for many.
+pub(super) fn log_queue(mailbox: &Path, name: &str, mail: &Queue, max_lanes: u32) -> Result<Queue, Error> {
+    let largest = u64::from(mail.max_message());
+    let limit = (64 << 20_u64).max(2 * largest + (1 << 20)).next_multiple_of(4096).min(1 << 30);
+    let options = Options::default().capacity(64 << 10).overflow_limit(limit).max_lanes(max_lanes);
+    side_queue(mailbox, name, mail, options)
+}

@@ -13,8 +13,7 @@ use std::time::Duration;
 impl Inbox {
     /// Writes down that nothing more will become of a message, counts it, and wakes those who wait for that.
     pub(super) fn settle(&self, key: Key, state: State, reason: Reason, attempts: u32, now: u64) {
-        // Without room for it nobody will know; that it is not handed out again does not depend on it, but for a kill.
-        let _ = self.write(key, state, reason, attempts, now);
+        self.write(key, state, reason, attempts, now);
         self.ledger.wake();
         self.counters.add(match state {
             State::Acked => Count::Acked,
@@ -31,8 +30,10 @@ impl Inbox {
         }
     }
 
-    pub(super) fn write(&self, key: Key, state: State, reason: Reason, attempts: u32, at: u64) -> Result<(), Cause> {
-        self.write_entry(key, &self.entry(state, reason, attempts, at))
+    /// Writes down what is said of a message. Without room for it nobody will know; what is handed out does not depend on it, but
+    /// for a kill.
+    pub(super) fn write(&self, key: Key, state: State, reason: Reason, attempts: u32, at: u64) {
+        self.write_entry(key, &self.entry(state, reason, attempts, at));
     }
 
     /// As [`write`](Self::write), of a message of which nothing was said before; gives where.
@@ -51,18 +52,13 @@ impl Inbox {
     }
 
     /// Writes down what messages share.
-    pub(super) fn write_shared(&self, shared: Key, extra: u64, at: u64) -> Result<(), Cause> {
-        self.write_entry(shared, &Entry { state: State::Acked.code(), reason: 0, attempts: 0, at, extra })
+    pub(super) fn write_shared(&self, shared: Key, extra: u64, at: u64) {
+        self.write_entry(shared, &Entry { state: State::Acked.code(), reason: 0, attempts: 0, at, extra });
     }
 
-    pub(super) fn write_entry(&self, key: Key, entry: &Entry) -> Result<(), Cause> {
-        let forgettable = |key: Key, entry: &Entry| self.may_forget(key, entry);
+    fn write_entry(&self, key: Key, entry: &Entry) {
         self.note_known(key);
-        self.ledger.write(key, entry, forgettable).map_err(|_| Cause::Option {
-            option: "outcomes",
-            value: self.settings.outcomes.into(),
-            rule: "so many messages are taken or kept",
-        })
+        let _ = self.ledger.write(key, entry, |key, entry| self.may_forget(key, entry));
     }
 
     /// Whether an entry is of no use any more but for those who ask what became of the message: it is done with, and will
@@ -106,26 +102,13 @@ impl Inbox {
         due: u64,
         attempts: u32,
         reason: Reason,
-        lane: u32,
-        bytes: Vec<u8>,
-    ) -> Result<(), Error> {
-        let uid = self.mail.lane_owner(lane)?;
-        self.keep_from(key, due, attempts, reason, uid, bytes)
-    }
-
-    pub(super) fn keep_from(
-        &self,
-        key: Key,
-        due: u64,
-        attempts: u32,
-        reason: Reason,
         uid: u32,
         bytes: Vec<u8>,
     ) -> Result<(), Error> {
         let kept = self.kept.borrow_mut().keep(key, due, attempts, uid, bytes);
         kept.map_err(|error| self.failed("keep a message of", error))?;
         // From here on it is kept, whatever the ledger says.
-        let _ = self.write(key, State::Pending, reason, attempts, self.clock.now());
+        self.write(key, State::Pending, reason, attempts, self.clock.now());
         self.ledger.wake();
         self.count_kept();
         Ok(())
@@ -160,8 +143,7 @@ impl Inbox {
     pub(super) fn ack(&self, key: Key, spot: Option<Spot>, attempts: u32, source: Option<Source<'_>>) {
         let entry = self.entry(State::Acked, Reason::None, attempts, self.clock.now());
         if !spot.is_some_and(|spot| self.ledger.write_again(spot, key, &entry)) {
-            // Without room for it, as in `settle`.
-            let _ = self.write_entry(key, &entry);
+            self.write_entry(key, &entry);
         }
         self.ledger.wake();
         self.counters.add(Count::Acked);
@@ -202,7 +184,7 @@ impl Inbox {
             return Ok(());
         }
         let due = clock::after(now, delay);
-        match self.keep_from(key, due, attempts, Reason::Retry, uid, delivery.bytes()) {
+        match self.keep(key, due, attempts, Reason::Retry, uid, delivery.bytes()) {
             Ok(()) => {
                 if let Some(Source::Lane(message)) = delivery.source.take() {
                     message.release();
@@ -232,7 +214,7 @@ impl Inbox {
 
     /// A delivery is still being worked on.
     pub(super) fn still_taken(&self, delivery: &Delivery<'_>) {
-        let _ = self.write(delivery.key, State::Taken, Reason::None, delivery.attempt, self.clock.now());
+        self.write(delivery.key, State::Taken, Reason::None, delivery.attempt, self.clock.now());
         self.ledger.wake();
     }
 }

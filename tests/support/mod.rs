@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "signals, ptrace, and mappings of files that another process writes")]
 
 pub(crate) mod flight;
+pub(crate) mod mailboxes;
 pub(crate) mod step;
 pub(crate) mod victim;
 
