@@ -421,6 +421,25 @@ impl LedgerView {
         self.book.find(key)
     }
 
+    /// The entries of messages, those that were written last first, at most `max`. Looks at the whole table.
+    pub(crate) fn newest(&self, max: usize) -> Vec<(Key, Entry)> {
+        let mut newest = Vec::new();
+        for at in 0..self.book.entries {
+            // ORDERING(ledger): as in a search for one key.
+            let key = Key::from_word(load_acquire(self.book.word(at, entry::KEY)));
+            let Some(key) = key.filter(|key| key.place().is_some()) else { continue };
+            if let Look::Found(entry) = self.book.look(at, key) {
+                newest.push((key, entry));
+            }
+            // Now and then, so that there are never many more than asked for.
+            if newest.len() >= 2 * max + 1024 {
+                keep_newest(&mut newest, max);
+            }
+        }
+        keep_newest(&mut newest, max);
+        newest
+    }
+
     /// Sleeps until an entry is written, at most for `limit` or a bound, unless `ready` says that there is no need to. `ready` is
     /// called when the receiver can know that somebody waits.
     pub(crate) fn sleep(&self, limit: Duration, ready: impl FnOnce() -> bool) {
@@ -455,4 +474,9 @@ impl LedgerView {
         // ORDERING(dekker): the count before the look at the entry.
         self.fences.heavy()
     }
+}
+
+fn keep_newest(entries: &mut Vec<(Key, Entry)>, max: usize) {
+    entries.sort_unstable_by_key(|(key, entry)| std::cmp::Reverse((entry.at, key.word())));
+    entries.truncate(max);
 }

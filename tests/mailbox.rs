@@ -4,8 +4,8 @@
 mod support;
 
 use laneway::mailbox::{
-    Cancelled, Content, Event, Inbox, Mailbox, Reason, RecvError, RequestError, SendError, Settings, State, Ticket,
-    WhenFull,
+    Cancelled, Content, Event, Inbox, Mailbox, Post, Reason, RecvError, RequestError, SendError, Settings, State,
+    Ticket, WhenFull,
 };
 use laneway::{Cause, Priority, Wait};
 use std::time::Duration;
@@ -561,4 +561,31 @@ fn too_many_taken_messages_are_refused_until_some_are_settled() {
     assert_eq!(inbox.recv().unwrap_err(), RecvError::Busy { taken: 16 });
     taken.pop().unwrap().ack();
     inbox.recv().unwrap().ack();
+}
+
+#[test]
+fn onlookers_see_what_became_of_messages_and_make_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let post = Post::open(dir.path().join("post"));
+    assert!(matches!(post.find("backend").unwrap_err().cause(), Cause::NotFound));
+    assert!(!post.root().exists(), "looking made a directory");
+    let mut mailbox = post.mailbox("backend").unwrap();
+    let tickets: Vec<Ticket> = (0..5_u8).map(|body| mailbox.send(&[body]).unwrap()).collect();
+    let mut found = post.find("backend").unwrap();
+    assert_eq!(found.outcomes(10), []);
+    let inbox = post.serve("backend").unwrap();
+    for _ in 0..3 {
+        inbox.recv().unwrap().ack();
+    }
+    let held = inbox.recv().unwrap();
+    let seen: Vec<(Ticket, State)> =
+        found.outcomes(3).into_iter().map(|(ticket, status)| (ticket, status.state)).collect();
+    assert_eq!(seen, [(tickets[3], State::Taken), (tickets[2], State::Acked), (tickets[1], State::Acked)]);
+    let age = held.age();
+    let oldest = found.oldest().unwrap().expect("one is taken and one waits");
+    assert!(oldest + Duration::from_millis(1) >= age, "{oldest:?} after {age:?}");
+    held.ack();
+    inbox.recv().unwrap().ack();
+    assert_eq!(found.oldest().unwrap(), None);
+    assert_eq!(found.outcomes(100).len(), 5);
 }

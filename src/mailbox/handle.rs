@@ -27,7 +27,7 @@ pub struct Mailbox {
     name: String,
     path: PathBuf,
     pub(super) queue: Queue,
-    id: u32,
+    pub(super) id: u32,
     settings: Settings,
     /// By priority.
     senders: [Option<Sender>; 3],

@@ -87,6 +87,14 @@ impl Post {
         Mailbox::new(name, self.path(name), queue, &self.from)
     }
 
+    /// The mailbox of this name if there is one, and [`Cause::NotFound`] otherwise: for asking about it without making it. Takes some
+    /// system calls.
+    pub fn find(&self, name: &str) -> Result<Mailbox, Error> {
+        check_name(name)?;
+        let queue = self.open_mail(name)?;
+        Mailbox::new(name, self.path(name), queue, &self.from)
+    }
+
     /// Serves the mailbox of this name: what is sent to it is handed out here. Created if there is none.
     ///
     /// One serves at a time: refused with [`Cause::AlreadyReceiving`] while another one lives; granted at once when the kernel

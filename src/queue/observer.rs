@@ -210,6 +210,28 @@ impl Observer {
         Ok(seen)
     }
 
+    /// A copy of the first message of a lane at this position or behind it, whether it was released or not: for a position that was
+    /// a [`Cursor::write_pos`] or a ticket's. None when there is none yet, or when something may have been written over it.
+    pub fn message_from(&mut self, lane: u32, position: u64) -> Result<Option<Peeked>, Error> {
+        if !self.lanes.contains_key(&lane) {
+            self.find_lanes()?;
+        }
+        let Some((_, view)) = self.lanes.get(&lane) else { return Ok(None) };
+        let mut at = position;
+        // What is no message leads to one: two jumps and a pad at most.
+        for _ in 0..4 {
+            match view.copy(at, &mut |offset, to| self.directory.read_lane(lane, offset, to)) {
+                Ok(Some((record, payload))) if record.kind == layout::Kind::Data => {
+                    let ticket = Ticket { lane, position: record.position };
+                    return Ok(Some(Peeked { ticket, payload }));
+                }
+                Ok(Some((record, _))) => at = record.next,
+                Ok(None) | Err(_) => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
     fn lane(&self, number: u32, priority: Priority, view: &View) -> Result<LaneStat, Error> {
         let glance = view.glance();
         let held = self.directory.is_held(Some(number)).map_err(|cause| self.directory.error("observe", cause))?;
