@@ -55,6 +55,9 @@ pub(crate) struct Memory {
     pub(crate) marks: Marks,
     pub(crate) max_message: u32,
     pub(crate) fences: Fences,
+    /// What the log calls the lane.
+    #[cfg(feature = "tracing")]
+    pub(crate) name: crate::log::Name,
 }
 
 impl Memory {
@@ -77,6 +80,8 @@ impl Memory {
             marks: Marks::new(&terms.limits, header.ring_capacity),
             max_message: header.max_message,
             fences: Fences::new(terms.fence_mode),
+            #[cfg(feature = "tracing")]
+            name: crate::log::Name::default(),
         }
     }
 

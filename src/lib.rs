@@ -17,6 +17,8 @@ mod growth;
 mod lane;
 pub mod layout;
 mod ledger;
+#[cfg(feature = "tracing")]
+mod log;
 #[cfg(not(laneway_loom))]
 pub mod mailbox;
 #[cfg(not(laneway_loom))]

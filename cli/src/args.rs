@@ -23,6 +23,10 @@ pub(crate) struct Cli {
     /// Print JSON, one value a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Tell on standard error what becomes of messages and lanes; $LANEWAY_LOG says from which level on: error, warn, info, debug
+    /// (the default) or off
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub(crate) log: Option<crate::log::Format>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -71,6 +75,8 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Print a completion script for a shell
     Completions(Completions),
+    /// Print the manual page, or write those of all commands
+    Man(Man),
     /// One of the demo's processes
     #[command(hide = true, subcommand)]
     DemoProcess(DemoProcess),
@@ -332,6 +338,13 @@ pub(crate) struct BenchProcess {
 pub(crate) struct Completions {
     /// The shell to write for
     pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Write laneway.1 and a page for each command into this directory, which is made if it is missing
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) into: Option<PathBuf>,
 }
 
 /// What a process of the demo is. Its launcher speaks to it through its standard input.

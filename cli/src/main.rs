@@ -7,8 +7,11 @@ mod create;
 mod deliver;
 mod demo;
 mod drain;
+
+mod log;
 mod ls;
 mod mail;
+mod man;
 mod output;
 mod place;
 mod progress;
@@ -26,7 +29,10 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Cli { json, command } = Cli::parse();
+    let Cli { json, log, command } = Cli::parse();
+    if let Some(Err(error)) = log.map(log::start) {
+        return output::failed(error);
+    }
     let done = match command {
         Command::Create(args) => create::run(args, json),
         Command::Ls => ls::run(json),
@@ -48,6 +54,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args, json),
         Command::Bench(args) => bench::run(args, json),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
         Command::DemoProcess(role) => demo::run_process(role),
         Command::BenchProcess(args) => bench::run_process(args),
     };

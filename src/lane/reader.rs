@@ -319,6 +319,8 @@ impl Reader {
         self.damage.set(Some(damage));
         self.ring.stop(broken);
         record_damage(&self.memory.receiver, damage);
+        #[cfg(feature = "tracing")]
+        crate::log::poisoned(&self.memory.name, &damage);
         self.sender.ring_anyway();
         damage
     }

@@ -30,6 +30,8 @@ fn memory(capacity: u64, overflow_limit: u64) -> Memory {
         marks: Marks::new(&Limits::zeroed(), capacity),
         max_message: longest as u32,
         fences: Fences::new(FenceMode::Symmetric),
+        #[cfg(feature = "tracing")]
+        name: Default::default(),
     }
 }
 

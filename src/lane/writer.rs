@@ -266,6 +266,10 @@ impl Writer {
         if settled && self.growth.reserved() > 0 {
             self.growth.give_back(read);
         }
+        #[cfg(feature = "tracing")]
+        if pressure != self.pressure {
+            crate::log::pressure(&self.memory.name, pressure, waiting.bytes);
+        }
         self.pressure = pressure;
         // ORDERING(hint): as above.
         self.pressure_word.store(pressure as u32, Ordering::Relaxed);
@@ -399,6 +403,8 @@ impl Writer {
 
     /// Counts one occasion at which a message found no room.
     pub(crate) fn count_full(&self) {
+        #[cfg(feature = "tracing")]
+        crate::log::full(&self.memory.name);
         // ORDERING(hint): a counter of this process alone.
         self.full_events.store(self.full_events.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }

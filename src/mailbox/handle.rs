@@ -283,6 +283,8 @@ impl Mailbox {
         let (pending, max) = (self.pending()?, u64::from(self.settings.max_pending));
         if pending >= max && self.settings.when_full == WhenFull::Refuse {
             self.ledger.count_refused();
+            #[cfg(feature = "tracing")]
+            crate::log::refused(&self.path, pending, self.settings.max_pending);
             return Err(SendError::Full { pending, max: self.settings.max_pending });
         }
         // Others count too: the nearer the limit, the more often each looks.
@@ -316,6 +318,8 @@ impl Mailbox {
         } else {
             sender.send_gathered([envelope, from, body])?
         };
+        #[cfg(feature = "tracing")]
+        crate::log::enqueued(&self.path, Ticket { mailbox: self.id, message: sent.ticket() }, body.len());
         Ok(sent.ticket())
     }
 }

@@ -236,9 +236,12 @@ impl Inbox {
         self.counters.add(Count::HandedOut);
         self.in_hands.set(self.in_hands.get() + 1);
         self.counters.set(Count::Taken, self.in_hands.get());
+        let waited = clock::between(envelope.sent_at.max(envelope.not_before), now);
         if attempts == 0 {
-            self.counters.add_delay(clock::between(envelope.sent_at.max(envelope.not_before), now), now);
+            self.counters.add_delay(waited, now);
         }
+        #[cfg(feature = "tracing")]
+        crate::log::taken(&self.path, self.ticket(key), attempts + 1, waited);
         Some(spot)
     }
 

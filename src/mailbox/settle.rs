@@ -13,6 +13,8 @@ use std::time::Duration;
 impl Inbox {
     /// Writes down that nothing more will become of a message, counts it, and wakes those who wait for that.
     pub(super) fn settle(&self, key: Key, state: State, reason: Reason, attempts: u32, now: u64) {
+        #[cfg(feature = "tracing")]
+        self.tell(key, state, reason, attempts);
         self.write(key, state, reason, attempts, now);
         self.ledger.wake();
         self.counters.add(match state {
@@ -28,6 +30,14 @@ impl Inbox {
             Reason::Rolled => self.counters.add(Count::Rolled),
             _ => {}
         }
+    }
+
+    /// Tells the log what becomes of a message, before it is written down: by then it is known since when it was taken.
+    #[cfg(feature = "tracing")]
+    fn tell(&self, key: Key, state: State, reason: Reason, attempts: u32) {
+        let taken = self.ledger.find(key).filter(|entry| State::from_code(entry.state) == State::Taken);
+        let took = taken.map(|entry| clock::between(entry.at, self.clock.now()));
+        crate::log::settled(&self.path, self.ticket(key), state.name(), reason.sentence(), attempts, took);
     }
 
     /// Writes down what is said of a message. Without room for it nobody will know; what is handed out does not depend on it, but
@@ -111,6 +121,11 @@ impl Inbox {
         self.write(key, State::Pending, reason, attempts, self.clock.now());
         self.ledger.wake();
         self.count_kept();
+        #[cfg(feature = "tracing")]
+        {
+            let wait = clock::between(self.clock.now(), due);
+            crate::log::kept(&self.path, self.ticket(key), attempts, reason.sentence(), wait);
+        }
         Ok(())
     }
 
@@ -141,6 +156,8 @@ impl Inbox {
     /// A delivery is done.
     #[inline]
     pub(super) fn ack(&self, key: Key, spot: Option<Spot>, attempts: u32, source: Option<Source<'_>>) {
+        #[cfg(feature = "tracing")]
+        self.tell(key, State::Acked, Reason::None, attempts);
         let entry = self.entry(State::Acked, Reason::None, attempts, self.clock.now());
         if !spot.is_some_and(|spot| self.ledger.write_again(spot, key, &entry)) {
             self.write_entry(key, &entry);

@@ -5,7 +5,7 @@
 use super::files::*;
 use super::{Options, Priority};
 use crate::error::{Cause, Error};
-use crate::lane::Terms;
+use crate::lane::{Memory, Terms};
 use crate::layout::{self, FenceMode, FileKind, HEADER_LEN, Header, Limits, Note, Trust};
 use crate::region::{Access, Region};
 use crate::sys::dir::{self, Dir, FileStat};
@@ -118,6 +118,20 @@ impl Directory {
 
     pub(super) fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// The memory of the lane whose file has this header.
+    pub(super) fn memory(
+        &self,
+        header: &Header,
+        lane: Arc<Region>,
+        receiver: &Arc<Region>,
+        bell: &Arc<Region>,
+    ) -> Memory {
+        let memory = Memory::new(&self.terms, header, lane, Arc::clone(receiver), Arc::clone(bell));
+        #[cfg(feature = "tracing")]
+        let memory = Memory { name: crate::log::Name::new(&self.path, header.lane), ..memory };
+        memory
     }
 
     /// Maps the bell's file.

@@ -3,7 +3,7 @@
 use super::directory::{Directory, LaneFile};
 use super::{Priority, Ticket};
 use crate::error::{Cause, Damage, Error};
-use crate::lane::{Glance, Lapped, Memory, Pressure, View};
+use crate::lane::{Glance, Lapped, Pressure, View};
 use crate::layout;
 use crate::region::{Peer, Region};
 use crate::sync::{AtomicU32, AtomicU64};
@@ -275,8 +275,7 @@ impl Observer {
                     self.unreadable.insert(number, cause);
                 }
                 LaneFile::Mapped(lane, header) => {
-                    let (receiver, bell) = (Arc::clone(&self.receiver), Arc::clone(&self.bell));
-                    let memory = Memory::new(self.directory.terms(), &header, lane, receiver, bell);
+                    let memory = self.directory.memory(&header, lane, &self.receiver, &self.bell);
                     self.lanes.insert(number, (Priority::of(header.priority), View::new(memory)));
                 }
             }

@@ -12,7 +12,7 @@ use crate::bell::Sleeper;
 use crate::epoch::Epoch;
 use crate::error::{Cause, Damage, Error, Fault, RecvError, TryRecvError};
 use crate::lane::{self, Memory, Pressure, Reader};
-use crate::layout::{self, FenceMode, Header, Role};
+use crate::layout::{self, FenceMode, Role};
 use crate::region::{Own, Region};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_hint};
 use crate::sys::fence::Fences;
@@ -522,7 +522,7 @@ impl Receiver {
                     if self.lane_count.get() < TOUCHED_LANES {
                         home.directory.touch_lane(&region);
                     }
-                    self.add_lane(number, self.lane_memory(home, &header, region));
+                    self.add_lane(number, home.directory.memory(&header, region, &self.memory, &self.bell));
                 }
                 Ok(LaneFile::Missing) => {}
                 Ok(LaneFile::Unusable(cause)) => self.refuse_lane(number, &cause),
@@ -536,10 +536,6 @@ impl Receiver {
             }
             Some(cause) => Err(cause),
         }
-    }
-
-    fn lane_memory(&self, home: &Home, header: &Header, region: Arc<Region>) -> Memory {
-        Memory::new(home.directory.terms(), header, region, Arc::clone(&self.memory), Arc::clone(&self.bell))
     }
 
     pub(super) fn add_lane(&self, number: u32, memory: Memory) {
@@ -562,6 +558,10 @@ impl Receiver {
         if known.is_none() {
             if lasting {
                 lane::record_damage(&self.memory, damage);
+            }
+            #[cfg(feature = "tracing")]
+            if let Some(home) = &self.home {
+                crate::log::poisoned(&crate::log::Name::new(home.directory.path(), number), &damage);
             }
             self.reports.borrow_mut().push_back(damage);
         }

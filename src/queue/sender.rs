@@ -113,12 +113,18 @@ impl Sender {
             directory.touch_lane(&lane);
             let attaches: Own<AtomicU64> = lane.own(layout::lane::ATTACHES);
             let terms = directory.terms();
-            let memory = Memory::new(terms, &header, lane, Arc::clone(&receiver), Arc::clone(&bell));
+            let memory = directory.memory(&header, lane, &receiver, &bell);
+            #[cfg(feature = "tracing")]
+            let name = memory.name.clone();
             let home = Home { directory: Arc::clone(directory), _lock: lock, epoch: Epoch::new(&bell), seen_epoch: 0 };
             // A lane that is damaged is not ours to mend: the next one will do.
             let Ok(mut sender) = Sender::new(memory, terms, Some(home)) else { continue };
             // ORDERING(hint): a counter of this process alone.
             attaches.store(attaches.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            #[cfg(feature = "tracing")]
+            if attaches.load(Ordering::Relaxed) > 1 {
+                crate::log::adopted(&name, attaches.load(Ordering::Relaxed));
+            }
             let epoch = epoch::announce(&bell);
             if let Some(home) = &mut sender.home {
                 home.seen_epoch = epoch;
@@ -154,7 +160,7 @@ impl Sender {
             let Some(_lock) = directory.try_lock_lane(number)? else { continue };
             let LaneFile::Mapped(lane, header) = directory.map_lane(number, true)? else { continue };
             let before = directory.lane_bytes(number)?;
-            let memory = Memory::new(directory.terms(), &header, lane, Arc::clone(&receiver), Arc::clone(&bell));
+            let memory = directory.memory(&header, lane, &receiver, &bell);
             // A lane that is damaged is not ours to mend.
             let _ = Writer::trim_abandoned(&memory);
             freed += before.saturating_sub(directory.lane_bytes(number)?);

@@ -262,3 +262,27 @@ fn a_queue_s_limits_hold_for_what_is_sent_and_are_seen_in_stat() {
     assert!(root.run(["trim", "free", "--json"]).json()[0]["freed_bytes"].as_u64().expect("a number") > 0);
     assert_eq!(root.run(["trim", "free"]).ok(), "0 B given back\n");
 }
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let root = Root::new();
+    let page = root.run(["man"]).ok();
+    assert!(page.contains(".TH laneway 1") && page.contains("Queues between the processes of one host"), "{page}");
+    let directory = root.path().join("pages/man1");
+    root.run(["man", "--into", directory.to_str().expect("text")]).ok();
+    let pages: Vec<String> = std::fs::read_dir(&directory)
+        .expect("it was made")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
+        .collect();
+    for page in ["laneway.1", "laneway-send.1", "laneway-serve.1", "laneway-dead-replay.1"] {
+        assert!(pages.iter().any(|name| name == page), "{page} is not among {pages:?}");
+    }
+    assert!(pages.iter().all(|name| !name.contains("process")), "a hidden command has a page: {pages:?}");
+    let mut groff = std::process::Command::new("groff");
+    groff.args(["-man", "-ww", "-z"]).args(pages.iter().map(|page| directory.join(page)));
+    match groff.output() {
+        Ok(read) => assert!(read.status.success() && read.stderr.is_empty(), "{read:?}"),
+        Err(error) => println!("the pages were not read by groff, which is not here: {error}"),
+    }
+    root.run(["man", "--into", "/proc/no"]).refused(&["cannot write manual pages", "/proc/no"]);
+}

@@ -4,6 +4,7 @@ mod bad_input;
 mod bench;
 mod commands;
 mod demo;
+mod log;
 mod mail;
 mod mail_serve;
 mod many;
