@@ -92,8 +92,11 @@ fn pauses() -> u32 {
 
 impl Waiter {
     pub(crate) fn new() -> Waiter {
-        // Asking takes the kernel a hundred times as long as everything that is fuzzed, and nobody waits there.
-        let alone = !cfg!(fuzzing) && std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+        // Asking takes some twenty system calls, for affinity and quota: once for a process, and not where it is fuzzed, as nobody
+        // waits there.
+        static ALONE: OnceLock<bool> = OnceLock::new();
+        let one = || std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+        let alone = !cfg!(fuzzing) && *ALONE.get_or_init(one);
         Waiter {
             policy: Cell::default(),
             pauses: pauses(),

@@ -216,8 +216,8 @@ impl Directory {
     }
 
     /// Maps the pages of a lane at once, for who is about to use them.
-    pub(super) fn touch_lane(&self, lane: &Region) {
-        lane.touch(self.terms.header.file_len(FileKind::Lane) as usize);
+    pub(super) fn touch_lane(&self, lane: &Region, new: bool) {
+        lane.touch(self.terms.header.file_len(FileKind::Lane) as usize, new);
     }
 
     /// Creates a lane's file, whole, starting at the position that the receiver expects. The caller holds its lock.

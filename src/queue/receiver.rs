@@ -520,7 +520,7 @@ impl Receiver {
             match home.directory.map_lane(number, false) {
                 Ok(LaneFile::Mapped(region, header)) => {
                     if self.lane_count.get() < TOUCHED_LANES {
-                        home.directory.touch_lane(&region);
+                        home.directory.touch_lane(&region, false);
                     }
                     self.add_lane(number, home.directory.memory(&header, region, &self.memory, &self.bell));
                 }

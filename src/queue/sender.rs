@@ -110,7 +110,7 @@ impl Sender {
             if header.priority != priority.word() {
                 continue;
             }
-            directory.touch_lane(&lane);
+            directory.touch_lane(&lane, !born);
             let attaches: Own<AtomicU64> = lane.own(layout::lane::ATTACHES);
             let terms = directory.terms();
             let memory = directory.memory(&header, lane, &receiver, &bell);
