@@ -31,6 +31,11 @@ macro_rules! tell {
     };
 }
 
+/// Whether somebody listens, for what takes time to find out.
+pub(crate) fn has_listener() -> bool {
+    tracing::enabled!(target: "laneway", tracing::Level::DEBUG)
+}
+
 /// Milliseconds, for people.
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3

@@ -46,6 +46,8 @@ pub struct Inbox {
     pub(super) lane_came: Cell<bool>,
     /// Messages taken since those that wait were counted.
     pub(super) uncounted: Cell<u32>,
+    /// When that was.
+    pub(super) counted_at: Cell<u64>,
     pub(super) clock: Clock,
     pub(super) settings: Settings,
     pub(super) queue: Queue,
@@ -94,6 +96,9 @@ const CLOSED_PAUSE: Duration = Duration::from_millis(10);
 /// How many messages are taken until those that wait are counted again.
 const COUNT_EVERY: u32 = 64;
 
+/// And how long after the last time the next message is reason enough: each count takes lines away from all senders.
+const COUNT_AFTER_NS: u64 = 1_000_000;
+
 impl Inbox {
     pub(super) fn attach(path: PathBuf, queue: Queue) -> Result<Inbox, Error> {
         let settings = settings(&queue)?;
@@ -116,6 +121,7 @@ impl Inbox {
             kept_too_many: Cell::new(false),
             lane_came: Cell::new(false),
             uncounted: Cell::new(0),
+            counted_at: Cell::new(0),
             clock: Clock::new(),
             id: id(&queue),
             mail,
@@ -275,12 +281,14 @@ impl Inbox {
         if taken >= self.settings.outcomes as usize / 4 || taken > 0 && self.is_crowded() {
             return Err(RecvError::Busy { taken });
         }
-        match self.mail.try_recv() {
-            Ok(message) => Ok(message),
-            Err(TryRecvError::Empty | TryRecvError::Closed) => self.wait(deadline),
-            Err(TryRecvError::Corrupt(damage)) => Err(RecvError::Corrupt(damage)),
-            Err(TryRecvError::Detached) => Err(RecvError::Detached),
+        if deadline != Some(PAST.with(|past| *past)) {
+            return self.wait(deadline);
         }
+        self.mail.try_recv().map_err(|error| match error {
+            TryRecvError::Empty | TryRecvError::Closed => RecvError::Timeout,
+            TryRecvError::Corrupt(damage) => RecvError::Corrupt(damage),
+            TryRecvError::Detached => RecvError::Detached,
+        })
     }
 
     fn is_over(&self, deadline: Option<Instant>) -> bool {
@@ -289,16 +297,14 @@ impl Inbox {
 
     /// Waits for a message, until the deadline or until one is due that is kept.
     fn wait(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
-        self.count_waiting();
-        let due = self.kept.borrow().next_due().map(|due| clock::between(self.clock.now(), due));
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let limit = match (due, left) {
-            (Some(due), Some(left)) => Some(due.min(left)),
-            (due, left) => due.or(left),
+        let due = self.kept.borrow().next_due();
+        let due = due.and_then(|due| Instant::now().checked_add(clock::between(self.clock.now(), due)));
+        let until = match (due, deadline) {
+            (Some(due), Some(deadline)) => Some(due.min(deadline)),
+            (due, deadline) => due.or(deadline),
         };
-        let answer = match limit {
-            Some(limit) if limit.is_zero() => return Err(RecvError::Timeout),
-            Some(limit) => self.mail.recv_timeout(limit),
+        let answer = match until {
+            Some(until) => self.mail.recv_deadline(until),
             None => self.mail.recv(),
         };
         answer.map_err(|error| match error {
@@ -309,7 +315,8 @@ impl Inbox {
             QueueError::Closed => {
                 // Senders of mail never close their lanes, so somebody has been at the queue below. Others may come, but
                 // the queue does not wait for them.
-                std::thread::sleep(limit.map_or(CLOSED_PAUSE, |limit| limit.min(CLOSED_PAUSE)));
+                let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+                std::thread::sleep(left.map_or(CLOSED_PAUSE, |left| left.min(CLOSED_PAUSE)));
                 RecvError::Timeout
             }
         })
@@ -347,24 +354,26 @@ impl Inbox {
         self.kept_too_many.set(kept > self.settings.outcomes as usize / 2);
     }
 
-    pub(super) fn count_now_and_then(&self) {
+    /// Looks at how many wait, often enough to know of a burst.
+    #[inline]
+    pub(super) fn count_now_and_then(&self, now: u64) {
         let uncounted = self.uncounted.get() + 1;
         self.uncounted.set(uncounted);
-        if uncounted >= COUNT_EVERY {
-            self.count_waiting();
+        if uncounted >= COUNT_EVERY || now.wrapping_sub(self.counted_at.get()) > COUNT_AFTER_NS {
+            self.count_waiting(now);
         }
     }
 
-    /// Looks at how many wait.
-    fn count_waiting(&self) {
-        if self.uncounted.replace(0) > 0 {
-            let mut observer = self.observer.borrow_mut();
-            if self.lane_came.replace(false) {
-                // What cannot be listed now is listed when another comes.
-                let _ = observer.refresh();
-            }
-            self.counters.raise(Count::HighWater, observer.depth_messages() + self.kept.borrow().len() as u64);
+    #[cold]
+    fn count_waiting(&self, now: u64) {
+        self.uncounted.set(0);
+        self.counted_at.set(now);
+        let mut observer = self.observer.borrow_mut();
+        if self.lane_came.replace(false) {
+            // What cannot be listed now is listed when another comes.
+            let _ = observer.refresh();
         }
+        self.counters.raise(Count::HighWater, observer.depth_messages() + self.kept.borrow().len() as u64);
     }
 }
 

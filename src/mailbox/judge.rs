@@ -6,7 +6,7 @@ use super::control::{What, Word};
 use super::delivery::{Delivery, Source};
 use super::envelope::{Envelope, Opened};
 use super::inbox::Inbox;
-use super::kept::Letter;
+use super::kept::{Letter, Strike};
 use super::settings::WhenFull;
 use super::stats::Count;
 use super::ticket::{Reason, State};
@@ -81,7 +81,7 @@ impl Inbox {
                 return None;
             }
         };
-        self.count_now_and_then();
+        self.count_now_and_then(now);
         if let Some((state, reason)) = self.verdict(key, &opened.envelope, now) {
             self.settle(key, state, reason, attempts, now);
             self.pass(key, message);
@@ -110,8 +110,13 @@ impl Inbox {
     fn attempts_before(&self, key: Key, now: u64) -> Option<u32> {
         let entry = self.ledger.find(key);
         let attempts = entry.map_or(0, |entry| u32::from(entry.attempts));
-        if self.kept.borrow().is_struck(key) {
-            self.settle(key, State::Cancelled, Reason::None, attempts, now);
+        let strike = self.kept.borrow().strike_of(key);
+        if let Some(strike) = strike {
+            // Said by whoever served before, of one that it passed behind one that was held.
+            let is_said = entry.is_some_and(|entry| State::from_code(entry.state).is_final());
+            if strike == Strike::TakenBack && !is_said {
+                self.settle(key, State::Cancelled, Reason::None, attempts, now);
+            }
             self.kept.borrow_mut().keep_struck(|other| other != key);
             return None;
         }

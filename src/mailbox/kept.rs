@@ -41,6 +41,15 @@ pub(super) struct Letter {
     pub(super) bytes: Vec<u8>,
 }
 
+/// Why a message is not to be handed out that lies in its lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strike {
+    /// It was kept, and is settled, as the ledger says or has forgotten.
+    Settled,
+    /// It was taken back, which is to be said when its turn comes.
+    TakenBack,
+}
+
 /// A record of the log: the newest one of a message counts.
 #[derive(Debug, Clone, Copy)]
 struct Record {
@@ -59,7 +68,7 @@ pub(super) struct Kept {
     /// Those that wait for their time.
     waiting: BTreeMap<(u64, u64), Key>,
     /// Messages that are struck out in their lanes: the newest record of each.
-    struck: HashMap<Key, u64>,
+    struck: HashMap<Key, (u64, Strike)>,
     /// Records in the log that count for nothing.
     dead: usize,
 }
@@ -95,8 +104,10 @@ impl Kept {
     fn recall(&mut self, record: &[u8]) {
         const LEN: usize = size_of::<Label>();
         let label = record.get(..LEN).map(bytemuck::pod_read_unaligned::<Label>);
-        if let Some(key) = label.filter(|_| record.len() == LEN).and_then(|label| Key::from_word(label.key)) {
-            self.note_struck(key);
+        if let Some(label) = label.filter(|_| record.len() == LEN)
+            && let Some(key) = Key::from_word(label.key)
+        {
+            self.note_struck(key, if label.attempts > 0 { Strike::TakenBack } else { Strike::Settled });
             return;
         }
         let letter = label.and_then(|label| {
@@ -135,29 +146,30 @@ impl Kept {
         self.dead += 1;
     }
 
-    fn note_struck(&mut self, key: Key) {
+    fn note_struck(&mut self, key: Key, strike: Strike) {
         let serial = self.push(key);
         let letter = self.letters.remove(&key);
         if let Some((older, letter)) = &letter {
             self.waiting.remove(&(letter.due, *older));
             // That record, and this one: what it strikes out is in front of it.
             self.dead += 2;
-        } else if self.struck.insert(key, serial).is_some() {
+        } else if self.struck.insert(key, (serial, strike)).is_some() {
             self.dead += 1;
         }
     }
 
-    /// Strikes out a message that lies in its lane: it is not to be handed out. That is in the log when this returns.
+    /// Strikes out a message that lies in its lane and was taken back: it is not to be handed out. That is in the log when this returns.
     pub(super) fn strike(&mut self, key: Key) -> Result<(), SendError> {
         if !self.struck.contains_key(&key) {
-            self.append_strike(key)?;
-            self.note_struck(key);
+            self.append_strike(key, Strike::TakenBack)?;
+            self.note_struck(key, Strike::TakenBack);
         }
         Ok(())
     }
 
-    pub(super) fn is_struck(&self, key: Key) -> bool {
-        self.struck.contains_key(&key)
+    /// Whether this message is struck out in its lane, and why.
+    pub(super) fn strike_of(&self, key: Key) -> Option<Strike> {
+        self.struck.get(&key).map(|(_, strike)| *strike)
     }
 
     /// Those that are struck out and `stay` does not want to have so any more, because they left their lanes.
@@ -191,8 +203,9 @@ impl Kept {
     }
 
     /// Appends the record that strikes a message out: a label with nothing behind it.
-    fn append_strike(&mut self, key: Key) -> Result<(), SendError> {
-        self.append(&Label { key: key.word(), due: 0, attempts: 0, uid: 0 }, &[])
+    fn append_strike(&mut self, key: Key, strike: Strike) -> Result<(), SendError> {
+        let attempts = u32::from(strike == Strike::TakenBack);
+        self.append(&Label { key: key.word(), due: 0, attempts, uid: 0 }, &[])
     }
 
     /// Whether this message is kept.
@@ -247,8 +260,8 @@ impl Kept {
         self.waiting.remove(&(letter.due, serial));
         // What stays in the log would be handed out by the next receiver. Without room for saying so the ledger says it, for
         // as long as it remembers.
-        if !is_first && self.append_strike(key).is_ok() {
-            self.note_struck(key);
+        if !is_first && self.append_strike(key, Strike::Settled).is_ok() {
+            self.note_struck(key, Strike::Settled);
         } else {
             self.letters.remove(&key);
             self.dead += 1;
@@ -292,11 +305,13 @@ impl Kept {
                     self.waiting.insert((due, serial), key);
                 }
                 self.dead += 1;
-            } else if self.struck.get(&first.key) == Some(&first.serial) {
-                if self.is_tidy() || self.append_strike(first.key).is_err() {
+            } else if let Some(&(serial, strike)) = self.struck.get(&first.key)
+                && serial == first.serial
+            {
+                if self.is_tidy() || self.append_strike(first.key, strike).is_err() {
                     return;
                 }
-                self.note_struck(first.key);
+                self.note_struck(first.key, strike);
             }
             // What is taken here is dropped, and so released. When it cannot be taken the log and the memory differ: the
             // lane was damaged, and there is nothing to give back.

@@ -144,7 +144,7 @@ impl Mailbox {
 fn await_answer(replies: &mut Replies, ticket: Ticket, deadline: Option<Instant>) -> Result<Answer, RequestError> {
     loop {
         let message = match deadline {
-            Some(deadline) => replies.receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            Some(deadline) => replies.receiver.recv_deadline(deadline),
             None => replies.receiver.recv(),
         };
         let message = match message {

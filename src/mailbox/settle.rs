@@ -35,6 +35,9 @@ impl Inbox {
     /// Tells the log what becomes of a message, before it is written down: by then it is known since when it was taken.
     #[cfg(feature = "tracing")]
     fn tell(&self, key: Key, state: State, reason: Reason, attempts: u32) {
+        if !crate::log::has_listener() {
+            return;
+        }
         let taken = self.ledger.find(key).filter(|entry| State::from_code(entry.state) == State::Taken);
         let took = taken.map(|entry| clock::between(entry.at, self.clock.now()));
         crate::log::settled(&self.path, self.ticket(key), state.name(), reason.sentence(), attempts, took);

@@ -153,7 +153,7 @@ pub struct Stats {
     pub refused: u64,
     /// Times that a sender found its ring full.
     pub full_events: u64,
-    /// The most messages that the receiver saw waiting when it counted them: every 64 messages, and when it found none.
+    /// The most messages that the receiver saw waiting when it counted them: every 64 messages, and at the first one after a millisecond.
     pub high_water: u64,
     /// From sending to the first handing out, for messages sent for later from when they were due: half of the messages took at
     /// most so long. None when there were none. Within a quarter.

@@ -169,6 +169,12 @@ impl Receiver {
         self.take_until(Instant::now().checked_add(timeout), One)
     }
 
+    /// As [`recv_timeout`](Self::recv_timeout), until this instant: for who has asked the clock already.
+    #[inline(always)]
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<Message<'_>, RecvError> {
+        self.take_until(Some(deadline), One)
+    }
+
     /// The next message if there is one. Never blocks.
     ///
     /// Before it says `Empty` it looks at every lane. That the queue was removed it learns from the remover; when the
