@@ -137,3 +137,38 @@ fn what_lies_in_two_places_and_is_taken_cannot_be_taken_back() {
     assert_eq!(backend.cancel(&second).unwrap(), Cancelled::TooLate(State::Taken));
     taken.ack();
 }
+
+#[test]
+fn what_was_kept_and_acked_stays_acked_while_its_lane_still_has_it() {
+    let dir = scratch();
+    let post = post(&dir);
+    let mut mailbox = post.mailbox("backend").unwrap();
+    let [held, first, acked, later] =
+        ["held", "first", "acked", "later"].map(|body| mailbox.send(body.as_bytes()).unwrap());
+    let inbox = post.serve("backend").unwrap();
+    let take = |wanted: &Ticket| {
+        let delivery = inbox.recv().unwrap();
+        assert_eq!(delivery.ticket(), *wanted);
+        delivery
+    };
+    // What is behind one that is held lies in the lane although it was moved to where messages are kept.
+    let in_front = take(&held);
+    take(&first).nack_after(Duration::ZERO).unwrap();
+    let first_again = take(&first);
+    take(&acked).nack_after(Duration::ZERO).unwrap();
+    let acked_again = take(&acked);
+    take(&later).nack_after(Duration::from_secs(3600)).unwrap();
+    // Its record leaves the log with the first one's; that it is done with stays, behind one that is kept.
+    acked_again.ack();
+    first_again.ack();
+    std::mem::forget(in_front);
+    drop(inbox);
+    let inbox = post.serve("backend").unwrap();
+    let again = inbox.recv().unwrap();
+    assert_eq!((again.ticket(), again.attempt()), (held, 2));
+    again.ack();
+    assert!(inbox.try_recv().unwrap().is_none());
+    assert_eq!(state(&mut mailbox, &acked), State::Acked);
+    let stats = mailbox.stats().unwrap();
+    assert_eq!((stats.processed, stats.cancelled, stats.pending), (3, 0, 1));
+}
