@@ -355,6 +355,18 @@ pub enum RecvError {
     Detached,
 }
 
+impl TryRecvError {
+    /// What a receive that waits says of it; none while there is only nothing.
+    pub(crate) fn lasting(self) -> Option<RecvError> {
+        match self {
+            TryRecvError::Empty => None,
+            TryRecvError::Closed => Some(RecvError::Closed),
+            TryRecvError::Corrupt(damage) => Some(RecvError::Corrupt(damage)),
+            TryRecvError::Detached => Some(RecvError::Detached),
+        }
+    }
+}
+
 /// The message is not as long as the type that was to be read from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongLength {

@@ -1,7 +1,7 @@
 //! Receiving in a task.
 
 use super::source::{Notify, Source};
-use crate::error::{RecvError, TryRecvError};
+use crate::error::RecvError;
 use crate::queue::{Message, MessageRef, Receiver};
 use std::fmt;
 use std::future::poll_fn;
@@ -60,7 +60,7 @@ impl AsyncReceiver {
     pub fn poll_recv(&mut self, task: &mut Context<'_>) -> Poll<Result<Vec<u8>, RecvError>> {
         self.source.poll(task, &mut self.receiver, |receiver| match receiver.try_recv() {
             Ok(message) => Some(Ok(message.to_vec())),
-            Err(error) => reason(error).map(Err),
+            Err(error) => error.lasting().map(Err),
         })
     }
 
@@ -79,7 +79,7 @@ impl AsyncReceiver {
         self.source.poll(task, &mut self.receiver, |receiver| {
             let mut batch = match receiver.try_recv_batch(max) {
                 Ok(batch) => batch,
-                Err(error) => return reason(error).map(Err),
+                Err(error) => return error.lasting().map(Err),
             };
             let before = to.len();
             while let Some(message) = batch.next() {
@@ -100,7 +100,7 @@ impl AsyncReceiver {
                 let receiver = *receiver;
                 match receiver.try_recv() {
                     Ok(message) => Some(Ok(Held { message: Some(message) })),
-                    Err(error) => reason(error).map(Err),
+                    Err(error) => error.lasting().map(Err),
                 }
             })
         })
@@ -131,16 +131,6 @@ impl AsyncReceiver {
     pub fn into_inner(self) -> Receiver {
         self.source.disarm(&self.receiver);
         self.receiver
-    }
-}
-
-/// None while there is only nothing.
-fn reason(error: TryRecvError) -> Option<RecvError> {
-    match error {
-        TryRecvError::Empty => None,
-        TryRecvError::Closed => Some(RecvError::Closed),
-        TryRecvError::Corrupt(damage) => Some(RecvError::Corrupt(damage)),
-        TryRecvError::Detached => Some(RecvError::Detached),
     }
 }
 

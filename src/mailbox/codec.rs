@@ -1,5 +1,6 @@
 //! Bodies that are values: through serde, in a format that the envelope names.
 
+use super::chunks::Chunk;
 use super::delivery::Delivery;
 use super::envelope::Content;
 use super::handle::{Draft, SendError};
@@ -86,6 +87,13 @@ impl Delivery<'_> {
 
 impl Answer {
     /// The answer as a value of this format.
+    pub fn read_as<C: Codec, T: DeserializeOwned>(&self) -> Result<T, CodecError> {
+        decode::<C, T>(self.content, &self.body)
+    }
+}
+
+impl Chunk {
+    /// The chunk as a value of this format.
     pub fn read_as<C: Codec, T: DeserializeOwned>(&self) -> Result<T, CodecError> {
         decode::<C, T>(self.content, &self.body)
     }

@@ -4,6 +4,7 @@ use super::envelope::{self, Content, Kind, Opened};
 use super::handle::SendError;
 use super::inbox::Inbox;
 use super::kept::Letter;
+use super::reply_stream::{self, ReplyStream};
 use super::ticket::Ticket;
 use super::{clock, request};
 use crate::error::{Error, WrongLength};
@@ -177,7 +178,13 @@ impl<'a> Delivery<'a> {
     ///
     /// An answer that comes after the time that was waited for is discarded there, and counted.
     pub fn reply(&self, body: &[u8]) -> Result<bool, SendError> {
-        request::reply(self.inbox, &self.opened.envelope, body)
+        request::reply(self.inbox, &self.opened.envelope, self.attempt, body)
+    }
+
+    /// Begins to answer in chunks. None when whoever asked is gone, or wants the answer in one piece, by [`reply`](Self::reply): that is
+    /// what [`Mailbox::request`](super::Mailbox::request) does. Settles nothing.
+    pub fn reply_stream(&self) -> Result<Option<ReplyStream>, SendError> {
+        reply_stream::open(self.inbox.path(), &self.opened.envelope, self.attempt)
     }
 
     /// Says that it is still being worked on: the time since it was taken counts from now. Costs a store or two.

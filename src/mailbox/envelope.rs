@@ -19,9 +19,9 @@ pub(super) struct Envelope {
     pub(super) reserved: u8,
     /// Bytes of the sender's name.
     pub(super) name_len: u16,
-    /// How often it may be handed out; 0 for as often as its mailbox says.
+    /// How often it may be handed out; 0 for as often as its mailbox says. Of a chunk: at which attempt it was answered.
     pub(super) max_attempts: u16,
-    /// Counts the messages of a sender's handle, from 1.
+    /// Counts the messages of a sender's handle, from 1; or the chunks of an answer, at each attempt.
     pub(super) sequence: u64,
     /// When it was sent, by [`clock::now`].
     pub(super) sent_at: u64,
@@ -81,8 +81,23 @@ pub(super) enum Kind {
     Mail = 1,
     /// Somebody waits for an answer.
     Request = 2,
-    /// An answer.
+    /// An answer, in one piece.
     Reply = 3,
+    /// A part of an answer.
+    Chunk = 4,
+    /// Behind the last part of one.
+    End = 5,
+    /// There will be no answer; the body says why.
+    Failed = 6,
+    /// Whoever answered has stopped in the middle.
+    BrokenOff = 7,
+}
+
+impl Kind {
+    pub(super) fn from_byte(byte: u8) -> Option<Kind> {
+        use Kind::{BrokenOff, Chunk, End, Failed, Mail, Reply, Request};
+        [Mail, Request, Reply, Chunk, End, Failed, BrokenOff].into_iter().find(|kind| *kind as u8 == byte)
+    }
 }
 
 /// An envelope that breaks a rule, with the field and the number.
@@ -130,7 +145,7 @@ impl Envelope {
         let body = body_at(self.name_len.into());
         let fields = [
             ("version", u64::from(self.version), self.version == VERSION),
-            ("kind", self.kind.into(), (Kind::Mail as u8..=Kind::Reply as u8).contains(&self.kind)),
+            ("kind", self.kind.into(), Kind::from_byte(self.kind).is_some()),
             ("content", self.content.into(), Content::from_byte(self.content).is_some()),
             ("reserved", self.reserved.into(), self.reserved == 0),
             ("name_len", self.name_len.into(), usize::from(self.name_len) <= LONGEST_NAME && body <= len),
@@ -191,7 +206,7 @@ mod tests {
         assert_eq!(refused(right, 71), Malformed { field: "length", found: 71 });
         assert_eq!(refused(Envelope { version: 2, ..right }, 88).field, "version");
         assert_eq!(refused(Envelope { kind: 0, ..right }, 88), Malformed { field: "kind", found: 0 });
-        assert_eq!(refused(Envelope { kind: 4, ..right }, 88).field, "kind");
+        assert_eq!(refused(Envelope { kind: 8, ..right }, 88).field, "kind");
         assert_eq!(refused(Envelope { content: 6, ..right }, 88).field, "content");
         assert_eq!(refused(Envelope { reserved: 1, ..right }, 88).field, "reserved");
         assert_eq!(refused(Envelope { name_len: 201, ..right }, 4096).field, "name_len");

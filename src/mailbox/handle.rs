@@ -44,6 +44,8 @@ pub struct Mailbox {
     allowance: u32,
     pub(super) clock: Clock,
     pub(super) replies: Option<Replies>,
+    /// Queues for answers were looked for whose owners are gone.
+    pub(super) swept: bool,
 }
 
 /// Why a message was not sent.
@@ -132,6 +134,7 @@ impl Mailbox {
             allowance: 0,
             clock: Clock::new(),
             replies: None,
+            swept: false,
             queue,
         })
     }

@@ -16,6 +16,7 @@
 //! - Time is that of the host since its boot. Nothing depends on the time of day, nor on who is alive by anybody's word but
 //!   the kernel's.
 
+mod chunks;
 mod clock;
 #[cfg(feature = "serde")]
 mod codec;
@@ -30,6 +31,7 @@ mod judge;
 mod kept;
 mod onlooker;
 mod post;
+mod reply_stream;
 mod request;
 mod settings;
 mod settle;
@@ -37,6 +39,7 @@ mod stats;
 mod ticket;
 mod watch;
 
+pub use chunks::{Chunk, Chunks, StreamError};
 #[cfg(feature = "cbor")]
 pub use codec::Cbor;
 #[cfg(feature = "json")]
@@ -52,6 +55,7 @@ pub use handle::{Cancelled, Draft, Mailbox, SendError};
 pub use inbox::{Inbox, Interrupter, RecvError};
 pub use onlooker::Peeked;
 pub use post::Post;
+pub use reply_stream::{ReplyError, ReplyStream};
 pub use request::{Answer, RequestError};
 pub use settings::{Backoff, Settings, WhenFull};
 pub use stats::Stats;

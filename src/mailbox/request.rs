@@ -1,12 +1,13 @@
 //! Requests and their answers. Who asks has a queue of its own for answers, made with the first request; the envelope names
 //! it, and the answer names the request.
 
-use super::envelope::{self, Content, Envelope, Kind};
+use super::chunks;
+use super::envelope::{self, Content, Envelope, Kind, Opened};
 use super::handle::{Mailbox, SendError};
 use super::inbox::Inbox;
 use super::ticket::Ticket;
-use crate::error::{Cause, Error, RecvError};
-use crate::queue::{OnFull, Options, Queue, Receiver, Sender};
+use crate::error::{Cause, Error, RecvError, TryRecvError};
+use crate::queue::{MessageRef, OnFull, Options, Queue, Receiver, Sender};
 use crate::wait::Wait;
 use bytemuck::Zeroable;
 use std::collections::HashMap;
@@ -73,14 +74,23 @@ impl fmt::Display for RequestError {
 impl std::error::Error for RequestError {}
 
 impl Replies {
-    fn open(mailbox: &Path) -> Result<Replies, Error> {
-        sweep(&replies_dir(mailbox));
-        let random = |source| Error::new("ask", mailbox, Cause::Io { file: String::new(), source });
-        let id = crate::sys::host::random_id().map_err(random)?;
-        let number = u64::from_ne_bytes(id[..8].try_into().expect("8 of 16 bytes")).max(1);
-        let queue = Options::default().capacity(64 << 10).create(queue_path(mailbox, number))?;
-        Ok(Replies { number, receiver: queue.receiver()?, queue: Some(queue), correlation: 0, late: 0 })
+    fn open(mailbox: &mut Mailbox) -> Result<Replies, Error> {
+        let (number, queue, receiver) = create(mailbox, Options::default())?;
+        Ok(Replies { number, receiver, queue: Some(queue), correlation: 0, late: 0 })
     }
+}
+
+/// A new queue for answers to one who asks, and its number.
+pub(super) fn create(mailbox: &mut Mailbox, options: Options) -> Result<(u64, Queue, Receiver), Error> {
+    if !std::mem::replace(&mut mailbox.swept, true) {
+        sweep(&replies_dir(mailbox.path()));
+    }
+    let random = |source| Error::new("ask", mailbox.path(), Cause::Io { file: String::new(), source });
+    let id = crate::sys::host::random_id().map_err(random)?;
+    let number = u64::from_ne_bytes(id[..8].try_into().expect("8 of 16 bytes")).max(1);
+    let queue = options.capacity(64 << 10).create(queue_path(mailbox.path(), number))?;
+    let receiver = queue.receiver()?;
+    Ok((number, queue, receiver))
 }
 
 impl Drop for Replies {
@@ -96,13 +106,18 @@ impl Drop for Replies {
 fn sweep(dir: &Path) {
     for name in Queue::list(dir).unwrap_or_default() {
         let Ok(queue) = Queue::open(dir.join(name)) else { continue };
-        // Its owner takes the lock just after it was born; before that it has had no time to get old.
-        if let Ok(receiver) = queue.receiver()
-            && receiver.lane_count() > 0
-        {
-            drop(receiver);
-            let _ = queue.destroy();
+        // Its owner takes the lock just after it was born: one that never had an owner is waiting for it.
+        let stat = queue.observe().and_then(|mut observer| observer.stat());
+        if stat.is_ok_and(|stat| stat.receiver_attaches > 0) {
+            bury(queue);
         }
+    }
+}
+
+/// Removes a queue for answers, if its owner is gone.
+pub(super) fn bury(queue: Queue) {
+    if queue.receiver().is_ok() {
+        let _ = queue.destroy();
     }
 }
 
@@ -111,23 +126,63 @@ impl Mailbox {
     /// discarded and counted.
     pub fn request(&mut self, body: &[u8], timeout: Duration) -> Result<Answer, RequestError> {
         let deadline = Instant::now().checked_add(timeout);
-        let attach = |error| RequestError::Send(SendError::Attach(error));
-        let mut replies = match self.replies.take() {
-            Some(replies) => replies,
-            None => Replies::open(self.path()).map_err(attach)?,
-        };
+        let ticket = self.ask(body).map_err(RequestError::Send)?;
+        let replies = self.replies.as_mut().expect("they came with the request");
+        loop {
+            let message = match deadline {
+                Some(deadline) => replies.receiver.recv_deadline(deadline),
+                None => replies.receiver.recv(),
+            };
+            let found = match message {
+                Ok(message) => answer_of(&message, replies.correlation, ticket),
+                Err(RecvError::Timeout) => return Err(RequestError::Timeout { ticket }),
+                // One who answered is not the other.
+                Err(RecvError::Corrupt(_)) => continue,
+                Err(error) => return Err(RequestError::Receive(error)),
+            };
+            match found {
+                Some(answer) => return Ok(answer),
+                None => replies.late += 1,
+            }
+        }
+    }
+
+    /// Sends a request, and leaves it to [`try_answer`](Self::try_answer) to find its answer.
+    pub(crate) fn ask(&mut self, body: &[u8]) -> Result<Ticket, SendError> {
+        if self.replies.is_none() {
+            self.replies = Some(Replies::open(self)?);
+        }
+        let replies = self.replies.as_mut().expect("just opened");
         replies.correlation += 1;
-        let wanted = replies.correlation;
-        let sent = self.compose().answer_to(replies.number, wanted).send(body);
-        let answer = sent.map_err(RequestError::Send).and_then(|ticket| await_answer(&mut replies, ticket, deadline));
-        self.replies = Some(replies);
-        answer
+        let (number, wanted) = (replies.number, replies.correlation);
+        self.compose().answer_to(number, wanted).send(body)
+    }
+
+    /// The answer to the last request, if it is there.
+    pub(crate) fn try_answer(&mut self, ticket: Ticket) -> Option<Result<Answer, RequestError>> {
+        let replies = self.replies.as_mut()?;
+        loop {
+            let found = match replies.receiver.try_recv() {
+                Ok(message) => answer_of(&message, replies.correlation, ticket),
+                Err(TryRecvError::Corrupt(_)) => continue,
+                Err(error) => return Some(Err(RequestError::Receive(error.lasting()?))),
+            };
+            match found {
+                Some(answer) => return Some(Ok(answer)),
+                None => replies.late += 1,
+            }
+        }
+    }
+
+    /// By which whoever answers rings, once there was a request.
+    pub(crate) fn answers(&self) -> Option<&Receiver> {
+        self.replies.as_ref().map(|replies| &replies.receiver)
     }
 
     /// What to do while waiting for an answer. Default: [`Wait::Adaptive`]. Attaches, if there was no request yet.
     pub fn set_wait(&mut self, wait: Wait) -> Result<(), Error> {
         if self.replies.is_none() {
-            self.replies = Some(Replies::open(self.path())?);
+            self.replies = Some(Replies::open(self)?);
         }
         if let Some(replies) = &self.replies {
             replies.receiver.set_wait(wait);
@@ -141,35 +196,38 @@ impl Mailbox {
     }
 }
 
-fn await_answer(replies: &mut Replies, ticket: Ticket, deadline: Option<Instant>) -> Result<Answer, RequestError> {
-    loop {
-        let message = match deadline {
-            Some(deadline) => replies.receiver.recv_deadline(deadline),
-            None => replies.receiver.recv(),
-        };
-        let message = match message {
-            Ok(message) => message,
-            Err(RecvError::Timeout) => return Err(RequestError::Timeout { ticket }),
-            // One who answered is not the other.
-            Err(RecvError::Corrupt(_)) => continue,
-            Err(error) => return Err(RequestError::Receive(error)),
-        };
-        match Envelope::of(&message) {
-            Ok(opened) if opened.envelope.correlation == replies.correlation => {
-                let mut body = vec![0; message.len() - opened.body];
-                message.copy_part_to(opened.body, &mut body);
-                let content = Content::from_byte(opened.envelope.content).unwrap_or_default();
-                return Ok(Answer { body, content, ticket });
-            }
-            _ => replies.late += 1,
-        }
-    }
+/// The answer in a message, if it is to this request.
+fn answer_of(message: &MessageRef<'_>, correlation: u64, ticket: Ticket) -> Option<Answer> {
+    let opened = Envelope::of(message).ok().filter(|opened| opened.envelope.correlation == correlation)?;
+    let content = Content::from_byte(opened.envelope.content).unwrap_or_default();
+    Some(Answer { body: body_of(message, &opened), content, ticket })
+}
+
+/// What stands behind a message's envelope.
+pub(super) fn body_of(message: &MessageRef<'_>, opened: &Opened) -> Vec<u8> {
+    let mut body = vec![0; message.len() - opened.body];
+    message.copy_part_to(opened.body, &mut body);
+    body
 }
 
 /// Those to whom a receiver has answered lately.
 pub(super) struct Answers {
     mailbox: PathBuf,
-    senders: HashMap<u64, Sender>,
+    senders: HashMap<u64, Known>,
+}
+
+struct Known {
+    sender: Sender,
+    /// Its queue takes this answer and no other.
+    once: bool,
+}
+
+/// The queue for answers with this number, for one who answers; none if whoever asked is gone.
+pub(super) fn open(mailbox: &Path, number: u64) -> Result<Option<Queue>, Error> {
+    match Queue::open(queue_path(mailbox, number)) {
+        Err(error) if matches!(error.cause(), Cause::NotFound | Cause::Detached) => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 /// How many of them are remembered.
@@ -181,44 +239,42 @@ impl Answers {
     }
 
     /// A sender to the one whose queue has this number; none if it is gone.
-    fn sender(&mut self, number: u64) -> Result<Option<&mut Sender>, Error> {
+    fn sender(&mut self, number: u64) -> Result<Option<&mut Known>, Error> {
         if !self.senders.contains_key(&number) {
-            let queue = match Queue::open(queue_path(&self.mailbox, number)) {
-                Err(error) if matches!(error.cause(), Cause::NotFound | Cause::Detached) => return Ok(None),
-                answer => answer?,
-            };
+            let Some(queue) = open(&self.mailbox, number)? else { return Ok(None) };
+            let once = chunks::are_wanted(&queue)?;
             let sender = queue.sender_options().on_full(OnFull::GrowThenFail).attach()?;
             if self.senders.len() >= REMEMBERED {
                 // Any: they are found again.
                 let other = self.senders.keys().next().copied();
                 other.and_then(|other| self.senders.remove(&other));
             }
-            self.senders.insert(number, sender);
+            self.senders.insert(number, Known { sender, once });
         }
         Ok(self.senders.get_mut(&number))
     }
 }
 
 /// Answers a request. False if there is nobody to answer to.
-pub(super) fn reply(inbox: &Inbox, request: &Envelope, body: &[u8]) -> Result<bool, SendError> {
+pub(super) fn reply(inbox: &Inbox, request: &Envelope, attempt: u32, body: &[u8]) -> Result<bool, SendError> {
     if request.reply_to == 0 {
         return Ok(false);
     }
     let mut answers = inbox.answers.borrow_mut();
-    let Some(sender) = answers.sender(request.reply_to)? else { return Ok(false) };
+    let Some(Known { sender, once }) = answers.sender(request.reply_to)? else { return Ok(false) };
+    let once = *once;
     let envelope = Envelope {
         version: envelope::VERSION,
         kind: Kind::Reply as u8,
+        max_attempts: u16::try_from(attempt).unwrap_or(u16::MAX),
         sent_at: inbox.clock.now(),
         correlation: request.correlation,
         ..Envelope::zeroed()
     };
-    match sender.send_gathered([bytemuck::bytes_of(&envelope), body]) {
-        Ok(_) => Ok(true),
-        Err(crate::error::SendError::Detached) => {
-            answers.senders.remove(&request.reply_to);
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
+    let sent = sender.send_gathered([bytemuck::bytes_of(&envelope), body]);
+    let is_gone = sent == Err(crate::error::SendError::Detached);
+    if once || is_gone {
+        answers.senders.remove(&request.reply_to);
     }
+    if is_gone { Ok(false) } else { sent.map(|_| true).map_err(SendError::from) }
 }

@@ -40,15 +40,15 @@ pub struct Sender {
     number: u32,
     terms: Terms,
     pub(super) on_full: OnFull,
-    limiter: Option<Limiter>,
+    pub(super) limiter: Option<Limiter>,
     adaptive: bool,
     priority: Priority,
     /// None for a pair, which is in no directory.
-    home: Option<Home>,
+    pub(super) home: Option<Home>,
 }
 
 pub(super) struct Home {
-    directory: Arc<Directory>,
+    pub(super) directory: Arc<Directory>,
     _lock: Lock,
     /// Changes when a sender attaches, and when the queue is removed.
     epoch: Epoch,
@@ -247,10 +247,20 @@ impl Sender {
     /// When another piece's length is no multiple of 8.
     #[inline]
     pub fn send_gathered<const N: usize>(&mut self, pieces: [&[u8]; N]) -> Result<Sent, SendError> {
+        self.send_gathered_until(pieces, None)
+    }
+
+    /// As [`send_gathered`](Self::send_gathered), blocking at most until the deadline.
+    #[inline]
+    pub(crate) fn send_gathered_until<const N: usize>(
+        &mut self,
+        pieces: [&[u8]; N],
+        deadline: Option<Instant>,
+    ) -> Result<Sent, SendError> {
         let len = pieces.iter().map(|piece| piece.len()).sum();
         let claim = match self.claim_known(len) {
             Some(claim) => claim,
-            None => self.claim_slowly(len, Patience::Until(None))?,
+            None => self.claim_slowly(len, Patience::Until(deadline))?,
         };
         let mut at = 0;
         for piece in pieces {
@@ -368,7 +378,7 @@ impl Sender {
     }
 
     /// Whether the queue was removed: asked only when the word that its remover changes has changed.
-    fn is_detached(&mut self) -> bool {
+    pub(crate) fn is_detached(&mut self) -> bool {
         let Some(home) = &mut self.home else { return false };
         let epoch = home.epoch.glance();
         if epoch != home.seen_epoch && home.directory.is_attached() {
@@ -433,8 +443,7 @@ impl Sender {
                     }
                 }
                 _ => {
-                    let wait_ms = u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
-                    return Err(SendError::RateLimited { wait_ms });
+                    return Err(SendError::RateLimited { wait_ms: milliseconds(wait) });
                 }
             }
         }
@@ -459,7 +468,7 @@ impl Sender {
     }
 
     /// The longest message that this sender may send now.
-    fn longest(&self) -> u32 {
+    pub(super) fn longest(&self) -> u32 {
         let Header { max_message, ring_capacity, .. } = self.terms.header;
         if self.on_full.grows() { max_message } else { max_message.min(layout::max_payload(ring_capacity) as u32) }
     }
@@ -495,7 +504,7 @@ impl Sender {
         found.unwrap_or(Err(SendError::Timeout))
     }
 
-    fn reason(&self, len: usize, refusal: Refusal) -> TrySendError {
+    pub(super) fn reason(&self, len: usize, refusal: Refusal) -> TrySendError {
         reason(&self.lane, len, self.longest(), refusal)
     }
 }
@@ -523,6 +532,11 @@ impl Sender {
 enum Patience {
     None,
     Until(Option<Instant>),
+}
+
+/// Rounded up.
+pub(super) fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
 /// The answer of a call that does not wait.

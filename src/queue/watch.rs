@@ -2,9 +2,10 @@
 
 use super::on_full::Then;
 use super::receiver::Receiver;
-use super::sender::Sender;
+use super::sender::{Sender, milliseconds};
 use crate::bell::Sleeper;
 use crate::epoch::Epoch;
+use crate::error::TrySendError;
 use crate::lane::{Reader, Scout};
 
 /// What is looked at for a receiver in another thread; see [`Scout`].
@@ -59,5 +60,28 @@ impl Sender {
     /// Whether a message without room waits for some.
     pub(crate) fn waits_for_room(&self) -> bool {
         self.on_full.then() == Then::Block
+    }
+
+    /// Whether anybody receives, by the kernel's word; yes when that cannot be asked. Takes some system calls.
+    pub(crate) fn has_receiver(&self) -> bool {
+        self.home.as_ref().is_none_or(|home| home.directory.is_held(None).unwrap_or(true))
+    }
+
+    /// Whether a message of this length would be sent now, or dropped; if not, why. Takes nothing and counts nothing.
+    pub(crate) fn has_room(&mut self, len: usize) -> Result<(), TrySendError> {
+        if self.is_detached() {
+            return Err(TrySendError::Detached);
+        }
+        if len > self.longest() as usize {
+            return Err(TrySendError::TooLarge { len, max: self.longest() });
+        }
+        if self.on_full.then() == Then::Drop {
+            return Ok(());
+        }
+        if let Some(Err(wait)) = self.limiter.as_ref().map(|limiter| limiter.ask(len)) {
+            return Err(TrySendError::RateLimited { wait_ms: milliseconds(wait) });
+        }
+        let claim = self.lane.claim(len, self.on_full.grows());
+        claim.map(drop).map_err(|refusal| self.reason(len, refusal))
     }
 }
