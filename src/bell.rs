@@ -125,9 +125,7 @@ impl Sleeper {
 
     /// What notices the rings for this sleeper in another thread, from here on.
     pub(crate) fn relay(&self) -> Relay {
-        let relay = Relay { seq: self.seq.clone(), seen: Cell::new(0) };
-        relay.has_rung();
-        relay
+        Relay::new(self.seq.clone())
     }
 
     /// Orders everything before against the sends of the others, as before a sleep.
@@ -223,6 +221,13 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
+    /// For whoever is rung for by this word; from here on.
+    pub(crate) fn new(seq: Peer<AtomicU32>) -> Relay {
+        let relay = Relay { seq, seen: Cell::new(0) };
+        relay.has_rung();
+        relay
+    }
+
     /// Whether anybody has rung since the last time.
     pub(crate) fn has_rung(&self) -> bool {
         let now = self.seq.load();

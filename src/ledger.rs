@@ -8,7 +8,7 @@
 //! Others leave word for the receiver in the **desk**: two counts, which anyone may write and nobody believes. Both go by
 //! the argument of `bell.rs`: who waits counts, fences, and looks once more; who writes an entry fences, and looks at the count.
 
-use crate::bell::longest_sleep;
+use crate::bell::{Relay, longest_sleep};
 use crate::layout::{self, Place, entry};
 use crate::region::{Own, Peer, Region, Window};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, load_acquire};
@@ -444,13 +444,24 @@ impl LedgerView {
     /// called when the receiver can know that somebody waits.
     pub(crate) fn sleep(&self, limit: Duration, ready: impl FnOnce() -> bool) {
         let seq = self.bell.load();
-        // ORDERING(sleep): our load of the number before the count that makes the receiver change it.
-        self.waits.fetch_add(1, Ordering::Release);
-        // ORDERING(dekker): the count before the last look; with the light fence between an entry and the look at the count.
-        let ordered = self.fences.heavy();
+        let ordered = self.arm();
         if !ready() {
             futex::wait(self.bell.futex(), seq, limit.min(longest_sleep(ordered)));
         }
+    }
+
+    /// Says that somebody waits: the next entry that is written rings. What was written before is for the caller to look for, after
+    /// this. False when a ring can be missed, for want of a fence: then it must look again after [`longest_sleep`].
+    pub(crate) fn arm(&self) -> bool {
+        // ORDERING(sleep): our load of the number before the count that makes the receiver change it.
+        self.waits.fetch_add(1, Ordering::Release);
+        // ORDERING(dekker): the count before the last look; with the light fence between an entry and the look at the count.
+        self.fences.heavy()
+    }
+
+    /// What notices the rings for those who wait, in another thread, from here on.
+    pub(crate) fn relay(&self) -> Relay {
+        Relay::new(self.bell.clone())
     }
 
     /// Counts a message that was refused because too many were waiting.

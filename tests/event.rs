@@ -85,7 +85,7 @@ fn the_word_says_asleep_while_armed_and_awake_otherwise() {
     sender.send(b"to one who is awake").unwrap();
     assert_eq!(seq(&queue), rung.wrapping_add(1), "nobody rings");
     // There is mail: not armed, readable.
-    assert_eq!(events.rearm(), Rearmed::Mail);
+    assert_eq!(events.rearm(), Rearmed::Ready);
     assert!(is_readable(&events) && !events.is_armed());
     assert_eq!(sleeps(&queue) % 2, 0);
     assert_eq!(events.mail().try_iter().count(), 1);
@@ -145,7 +145,7 @@ fn a_message_whose_sender_was_killed_before_it_rang_is_found_without_waking_anyb
         queue.clone().destroy().unwrap();
         assert!(readable(&events, LONG));
         assert_eq!(events.mail().try_recv().unwrap_err(), TryRecvError::Detached);
-        assert_eq!(events.rearm(), Rearmed::Mail);
+        assert_eq!(events.rearm(), Rearmed::Ready);
     });
 }
 
@@ -160,7 +160,7 @@ fn the_end_is_readable() {
         sender.close();
         assert!(readable(&events, LONG));
         assert_eq!(events.mail().try_recv().unwrap_err(), TryRecvError::Closed);
-        assert_eq!(events.rearm(), Rearmed::Mail);
+        assert_eq!(events.rearm(), Rearmed::Ready);
         assert!(is_readable(&events));
     });
 }

@@ -1,8 +1,7 @@
 //! A receiver as a descriptor, for event loops.
 
-use super::source::{Notify, Source};
+use super::alarm::{Alarm, Rearmed};
 use crate::queue::Receiver;
-use crate::sys::eventfd::EventFd;
 use std::borrow::BorrowMut;
 use std::fmt;
 use std::io;
@@ -16,12 +15,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 ///
 /// 1. the descriptor is readable;
 /// 2. take what there is from [`mail`](Self::mail), by `try_recv` until it says `Empty`, by `try_iter`, or by `drain`;
-/// 3. [`rearm`](Self::rearm). If it says [`Mail`](Rearmed::Mail), there is some already and the descriptor is still readable: look again
+/// 3. [`rearm`](Self::rearm). If it says [`Ready`](Rearmed::Ready), there is some already and the descriptor is still readable: look again
 ///    now, or in the next turn.
 ///
 /// No message is missed between 2 and 3: whatever is committed before the descriptor is armed is found by `rearm`, and what comes
-/// after makes it readable. Whoever takes only some of what there is and then rearms is told `Mail`. Once every lane has closed, or the queue was
-/// removed, `rearm` always says `Mail`, as a socket at its end stays readable: then drop it.
+/// after makes it readable. Whoever takes only some of what there is and then rearms is told `Ready`. Once every lane has closed, or the queue was
+/// removed, `rearm` always says `Ready`, as a socket at its end stays readable: then drop it.
 ///
 /// Nobody reads or writes the descriptor but this library. It belongs to this process, and is gone with it.
 ///
@@ -41,17 +40,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 /// ```
 pub struct Events<R: BorrowMut<Receiver> = Receiver> {
     receiver: R,
-    source: Source,
-}
-
-/// What [`Events::rearm`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "when there is mail already, nobody will come to tell"]
-pub enum Rearmed {
-    /// Nothing: the descriptor is readable again when that changes.
-    Quiet,
-    /// A message, an end, or damage that was not reported yet: the descriptor is readable still.
-    Mail,
+    alarm: Alarm,
 }
 
 impl<R: BorrowMut<Receiver>> Events<R> {
@@ -60,56 +49,38 @@ impl<R: BorrowMut<Receiver>> Events<R> {
     /// # Errors
     /// When there are no descriptors left, or no threads: the first of a process starts one.
     pub fn new(receiver: R) -> io::Result<Events<R>> {
-        let descriptor = EventFd::new()?;
-        descriptor.signal();
-        let source = Source::new(receiver.borrow(), Notify::Descriptor(descriptor))?;
-        Ok(Events { receiver, source })
+        let alarm = Alarm::new(receiver.borrow())?;
+        Ok(Events { receiver, alarm })
     }
 
     /// The receiver, awake: senders do not ring until the next [`rearm`](Self::rearm). Waiting in a `recv` of its own does no harm as long as
     /// that comes before the loop waits again.
     pub fn mail(&self) -> &Receiver {
         let receiver = self.receiver.borrow();
-        self.source.disarm(receiver);
+        self.alarm.disarm(receiver);
         receiver
     }
 
     /// From here on the descriptor becomes readable when something comes; says whether something has already. Costs two system calls.
     pub fn rearm(&self) -> Rearmed {
-        let receiver = self.receiver.borrow();
-        // Before it is armed: who rings from then on makes it readable after this.
-        self.descriptor().clear();
-        self.source.arm(receiver);
-        if !receiver.has_event() {
-            return Rearmed::Quiet;
-        }
-        self.source.disarm(receiver);
-        self.source.tell();
-        Rearmed::Mail
+        self.alarm.rearm(&mut self.receiver.borrow(), |receiver| receiver.has_event())
     }
 
     /// Whether the descriptor is armed: [`rearm`](Self::rearm) said `Quiet`, and nobody has asked for the [`mail`](Self::mail) since.
     pub fn is_armed(&self) -> bool {
-        self.source.is_armed()
+        self.alarm.is_armed()
     }
 
     /// Gives the receiver back.
     pub fn into_inner(self) -> R {
-        self.source.disarm(self.receiver.borrow());
+        self.alarm.disarm(self.receiver.borrow());
         self.receiver
-    }
-
-    fn descriptor(&self) -> &EventFd {
-        match self.source.notify() {
-            Notify::Descriptor(descriptor) => descriptor,
-            _ => unreachable!("it was made with a descriptor"),
-        }
     }
 }
 
 impl<R: BorrowMut<Receiver>> AsFd for Events<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor().as_fd()
+        self.alarm.as_fd()
     }
 }
 

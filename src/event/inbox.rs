@@ -1,7 +1,6 @@
 //! Serving a mailbox in a task.
 
-use super::source::{Notify, Sleeps, Source};
-use crate::bell::Sleeper;
+use super::source::{Bell, Notify, Sleeps, Source};
 use crate::mailbox::{Delivery, Inbox, RecvError};
 use crate::queue::Lookout;
 use std::fmt;
@@ -20,7 +19,7 @@ pub struct AsyncInbox {
 }
 
 impl Sleeps for Inbox {
-    fn sleeper(&self) -> &Sleeper {
+    fn bell(&self) -> &dyn Bell {
         self.mail().sleeper()
     }
 

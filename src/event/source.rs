@@ -15,7 +15,8 @@
 //! anew before it relies on it again; who was not told need not.
 
 use super::bridge::{self, Thread, lock};
-use crate::bell::{Sleeper, longest_sleep};
+use crate::bell::{Relay, Sleeper, longest_sleep};
+use crate::ledger::LedgerView;
 use crate::queue::{Lookout, Receiver, Sender};
 use crate::sys::eventfd::EventFd;
 use std::cell::Cell;
@@ -46,7 +47,8 @@ struct State {
     armed: bool,
     /// Whether a ring can be missed, for want of a fence, and the bridge must look often.
     ordered: bool,
-    /// Where to look on behalf of a receiver. Nobody can look for a sender that waits for room: it is told now and then.
+    /// Where to look on behalf of a receiver. Nobody can look for a sender that waits for room, nor for one who waits for an outcome:
+    /// they are told now and then.
     lookout: Option<Lookout>,
     /// When to tell it whatever happens.
     due: Option<Instant>,
@@ -98,16 +100,51 @@ impl Shared {
     }
 }
 
+/// By what a handle says asleep and is rung for.
+pub(super) trait Bell {
+    /// As [`Sleeper::arm`].
+    fn arm(&self) -> bool;
+    fn disarm(&self);
+    fn relay(&self) -> Relay;
+}
+
+impl Bell for Sleeper {
+    fn arm(&self) -> bool {
+        Sleeper::arm(self)
+    }
+
+    fn disarm(&self) {
+        Sleeper::disarm(self);
+    }
+
+    fn relay(&self) -> Relay {
+        Sleeper::relay(self)
+    }
+}
+
+impl Bell for LedgerView {
+    fn arm(&self) -> bool {
+        LedgerView::arm(self)
+    }
+
+    /// Whoever writes rings once for each time that somebody said asleep.
+    fn disarm(&self) {}
+
+    fn relay(&self) -> Relay {
+        LedgerView::relay(self)
+    }
+}
+
 /// A handle that can be waited for.
 pub(super) trait Sleeps {
-    fn sleeper(&self) -> &Sleeper;
+    fn bell(&self) -> &dyn Bell;
     /// A lookout, if one is possible and the one that knows so many lanes will not do.
     fn lookout(&self, known: Option<usize>) -> Option<Lookout>;
 }
 
 impl Sleeps for Receiver {
-    fn sleeper(&self) -> &Sleeper {
-        Receiver::sleeper(self)
+    fn bell(&self) -> &dyn Bell {
+        self.sleeper()
     }
 
     fn lookout(&self, known: Option<usize>) -> Option<Lookout> {
@@ -116,8 +153,8 @@ impl Sleeps for Receiver {
 }
 
 impl<S: Sleeps> Sleeps for &S {
-    fn sleeper(&self) -> &Sleeper {
-        (**self).sleeper()
+    fn bell(&self) -> &dyn Bell {
+        (**self).bell()
     }
 
     fn lookout(&self, known: Option<usize>) -> Option<Lookout> {
@@ -126,8 +163,8 @@ impl<S: Sleeps> Sleeps for &S {
 }
 
 impl Sleeps for Sender {
-    fn sleeper(&self) -> &Sleeper {
-        Sender::sleeper(self)
+    fn bell(&self) -> &dyn Bell {
+        self.sleeper()
     }
 
     fn lookout(&self, _known: Option<usize>) -> Option<Lookout> {
@@ -154,7 +191,7 @@ impl Source {
         let state = State { armed: false, ordered: true, lookout: None, due: None, waker: None, gone: false };
         let shared = Arc::new(Shared { notify, state: Mutex::new(state) });
         // Before it can be armed: so no ring is missed from the first on.
-        let thread = bridge::register(of.sleeper().relay(), Arc::clone(&shared))?;
+        let thread = bridge::register(of.bell().relay(), Arc::clone(&shared))?;
         Ok(Source { shared, thread, armed: Cell::new(false), waited: Cell::new(false), budget: Cell::new(BUDGET) })
     }
 
@@ -174,7 +211,7 @@ impl Source {
     /// From here on whoever commits makes the bridge tell us; what was committed before is for the caller to look for, after this.
     pub(super) fn arm(&self, of: &impl Sleeps) {
         self.armed.set(true);
-        let ordered = of.sleeper().arm();
+        let ordered = of.bell().arm();
         let mut state = lock(&self.shared.state);
         let lookout = of.lookout(state.lookout.as_ref().map(Lookout::lane_count));
         if lookout.is_some() {
@@ -192,7 +229,7 @@ impl Source {
     #[inline]
     pub(super) fn disarm(&self, of: &impl Sleeps) {
         if self.armed.replace(false) {
-            of.sleeper().disarm();
+            of.bell().disarm();
             lock(&self.shared.state).armed = false;
         }
     }

@@ -1,7 +1,9 @@
-//! What a task needs of the serving end, to wait for it.
+//! What event loops need of both ends, to wait for them.
 
 use super::clock;
+use super::handle::Mailbox;
 use super::inbox::Inbox;
+use crate::ledger::LedgerView;
 use crate::queue::Receiver;
 use std::time::Duration;
 
@@ -14,5 +16,12 @@ impl Inbox {
     /// How long until something is due that is kept for later.
     pub(crate) fn due(&self) -> Option<Duration> {
         self.kept.borrow().next_due().map(|due| clock::between(self.clock.now(), due))
+    }
+}
+
+impl Mailbox {
+    /// What tells of outcomes.
+    pub(crate) fn outcomes(&self) -> &LedgerView {
+        &self.ledger
     }
 }

@@ -1,0 +1,261 @@
+//! Room, outcomes, answers and answers in chunks, in event loops and in tasks: woken by whoever makes room, settles, or answers, and
+//! not before.
+
+mod support;
+
+use futures_lite::future::block_on;
+use laneway::event::{AsyncChunks, AsyncInbox, AsyncMailbox, OutcomeEvents, Rearmed, RoomEvents};
+use laneway::mailbox::{Chunk, Content, State, StreamError};
+use laneway::{OnFull, RateLimit, TrySendError};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::Duration;
+use support::mailboxes::{body, post};
+use support::{LONG, check, payload, scratch, small_queue};
+
+fn readable(events: &impl AsFd, within: Duration) -> bool {
+    let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::try_from(within).unwrap()).unwrap() == 1
+}
+
+/// Sends until there is no room.
+fn fill(room: &mut RoomEvents, len: usize) -> u64 {
+    let mut sent = 0;
+    loop {
+        match room.sender().try_send(&payload(1, sent, len)) {
+            Ok(_) => sent += 1,
+            Err(error) => {
+                assert_eq!(error, TrySendError::Full);
+                return sent;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_descriptor_of_room_is_readable_when_there_is_some() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 4);
+    let receiver = queue.receiver().unwrap();
+    for on_full in [OnFull::Fail, OnFull::Block, OnFull::GrowThenBlock] {
+        let mut room = RoomEvents::new(queue.sender_options().on_full(on_full).attach().unwrap()).unwrap();
+        assert!(readable(&room, Duration::ZERO), "the first turn looks");
+        for _ in 0..20 {
+            let sent = fill(&mut room, 500);
+            assert_eq!(room.rearm(500), Rearmed::Quiet);
+            assert!(room.is_armed());
+            // All of it: a pad may be in the way of one that is shorter than what was released.
+            for number in 0..sent {
+                assert_eq!(check(&receiver.recv().unwrap().to_vec()), (1, number));
+            }
+            assert!(readable(&room, LONG));
+            while room.rearm(500) == Rearmed::Quiet {
+                // It was rung for before everything was released.
+                assert!(readable(&room, LONG));
+            }
+        }
+        // One that can never be sent is not waited for.
+        assert_eq!(room.rearm(5000), Rearmed::Ready);
+        assert!(matches!(room.sender().try_send(&[0; 5000]), Err(TrySendError::TooLarge { .. })));
+        drop(room.into_inner());
+    }
+}
+
+#[test]
+fn who_makes_room_rings_for_it() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 4);
+    let receiver = queue.receiver().unwrap();
+    let mut room = RoomEvents::new(queue.sender_options().on_full(OnFull::Fail).attach().unwrap()).unwrap();
+    // One that has just found a lane rings for whoever died before it could.
+    assert!(receiver.try_recv().is_err());
+    let sent = fill(&mut room, 500);
+    let rings = || receiver.wait_stats().rings;
+    assert_eq!(room.rearm(500), Rearmed::Quiet);
+    let before = rings();
+    receiver.try_iter().take(sent as usize).for_each(drop);
+    assert_eq!(rings(), before + 1, "once for each arming");
+    assert!(readable(&room, LONG));
+    fill(&mut room, 500);
+    let before = rings();
+    receiver.try_iter().for_each(drop);
+    assert_eq!(rings(), before, "nobody waits");
+}
+
+#[test]
+fn a_descriptor_of_room_keeps_to_the_rate_and_takes_nothing_from_it() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 4);
+    let _receiver = queue.receiver().unwrap();
+    let limit = RateLimit::messages(20).burst_messages(1);
+    let limited = queue.sender_options().on_full(OnFull::Fail).rate_limit(limit).attach().unwrap();
+    let mut room = RoomEvents::new(limited).unwrap();
+    for number in 0..5 {
+        while room.rearm(20) == Rearmed::Quiet {
+            assert!(readable(&room, LONG));
+        }
+        // However often it is asked.
+        assert_eq!(room.rearm(20), Rearmed::Ready);
+        room.sender().try_send(&payload(1, number, 20)).unwrap();
+        assert!(matches!(room.sender().try_send(b"too fast"), Err(TrySendError::RateLimited { .. })));
+    }
+    // Where messages are dropped nobody waits, and none is dropped by asking.
+    room.sender().set_on_full(OnFull::DropNewest);
+    assert_eq!(room.rearm(20), Rearmed::Ready);
+    assert_eq!(queue.observe().unwrap().stat().unwrap().dropped, 0);
+}
+
+#[test]
+fn a_descriptor_of_outcomes_is_readable_when_something_became_of_a_message() {
+    let dir = scratch();
+    let post = post(&dir);
+    let mut backend = post.mailbox("backend").unwrap();
+    let mut outcomes = OutcomeEvents::new(&mut backend).unwrap();
+    assert!(readable(&outcomes, Duration::ZERO), "the first turn looks");
+    let tickets: Vec<_> = (0..3).map(|_| outcomes.mailbox().send(b"work").unwrap()).collect();
+    let mut seen: Vec<_> = tickets.iter().map(|ticket| (*ticket, State::Pending)).collect();
+    assert_eq!(outcomes.rearm(&seen), Rearmed::Quiet);
+    let serving = thread::spawn(move || {
+        let inbox = post.serve("backend").unwrap();
+        (0..3).for_each(|_| _ = body(&inbox));
+    });
+    while seen.iter().any(|(_, state)| !state.is_final()) {
+        assert!(readable(&outcomes, LONG));
+        for (ticket, state) in &mut seen {
+            *state = outcomes.mailbox().status(ticket).unwrap().state;
+        }
+        while outcomes.rearm(&seen) == Rearmed::Ready {
+            for (ticket, state) in &mut seen {
+                *state = outcomes.mailbox().status(ticket).unwrap().state;
+            }
+        }
+    }
+    assert!(seen.iter().all(|(_, state)| *state == State::Acked));
+    serving.join().unwrap();
+    assert_eq!(outcomes.into_inner().stats().unwrap().processed, 3);
+}
+
+#[test]
+fn a_task_waits_for_an_outcome_for_several_and_for_an_answer() {
+    let dir = scratch();
+    let post = post(&dir);
+    let mut backend = AsyncMailbox::new(post.mailbox("backend").unwrap()).unwrap();
+    let first = backend.get_mut().send(b"one").unwrap();
+    let second = backend.get_mut().send(b"two").unwrap();
+    let mut task = Context::from_waker(Waker::noop());
+    assert!(pin!(backend.wait(&first)).poll(&mut task).is_pending(), "nobody serves");
+    let serving = thread::spawn({
+        let post = post.clone();
+        move || {
+            let inbox = AsyncInbox::new(post.serve("backend").unwrap()).unwrap();
+            block_on(async {
+                inbox.recv().await.unwrap().ack();
+                inbox.recv().await.unwrap().reject().unwrap();
+                for answer in [b"late".as_slice(), b"in time"] {
+                    let asked = inbox.recv().await.unwrap();
+                    assert!(asked.reply(answer).unwrap());
+                    asked.ack();
+                }
+            });
+        }
+    });
+    block_on(async {
+        assert_eq!(backend.wait(&first).await.unwrap().state, State::Acked);
+        let outcome = backend.until(|backend| {
+            let states = [first, second].map(|ticket| backend.status(&ticket).unwrap().state);
+            states.iter().all(|state| state.is_final()).then_some(states)
+        });
+        assert_eq!(outcome.await, [State::Acked, State::Failed]);
+        // Given up after it was sent: what is answered to it is no answer to the next one.
+        assert!(pin!(backend.request(b"three")).poll(&mut task).is_pending());
+        assert_eq!(backend.request(b"four").await.unwrap().body, b"in time");
+        assert_eq!(backend.get_mut().late_answers(), 1);
+    });
+    serving.join().unwrap();
+    drop(backend.into_inner());
+}
+
+#[test]
+fn what_waits_for_a_mailbox_may_be_sent_to_another_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    let dir = scratch();
+    let post = post(&dir);
+    let mut backend = AsyncMailbox::new(post.mailbox("backend").unwrap()).unwrap();
+    let ticket = backend.get_mut().send(b"one").unwrap();
+    let mut chunks = AsyncChunks::new(backend.get_mut().request_stream(b"two").unwrap()).unwrap();
+    is_send(&chunks.next());
+    is_send(&backend.wait(&ticket));
+    is_send(&backend.request(b"three"));
+    is_send(&RoomEvents::new(small_queue(&dir, 4).sender().unwrap()).unwrap());
+    is_send(&OutcomeEvents::new(backend.into_inner()).unwrap());
+}
+
+/// Futures are dropped at random between chunks; none is lost.
+#[test]
+fn chunks_come_to_a_task_and_a_future_that_is_dropped_takes_none() {
+    const COUNT: u64 = 300;
+    let dir = scratch();
+    let post = post(&dir);
+    let mut backend = post.mailbox("backend").unwrap();
+    let mut chunks = AsyncChunks::new(backend.request_stream(b"go on").unwrap()).unwrap();
+    let serving = thread::spawn(move || {
+        let inbox = post.serve("backend").unwrap();
+        let asked = inbox.recv_timeout(LONG).unwrap();
+        let mut answer = asked.reply_stream().unwrap().unwrap();
+        for number in 0..COUNT {
+            answer.send(&payload(1, number, 1000)).unwrap();
+            if number % 50 == 0 {
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        answer.fail("that is all").unwrap();
+        asked.ack();
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let numbers = runtime.block_on(async {
+        let mut numbers = Vec::new();
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = tokio::time::sleep(Duration::from_micros(numbers.len() as u64 % 7 * 20)) => continue,
+                next = chunks.next() => next,
+            };
+            match next {
+                Ok(Some(chunk)) => numbers.push(check(&chunk.body).1),
+                Ok(None) => return numbers,
+                Err(error) => assert_eq!(error, StreamError::Failed { reason: "that is all".to_owned() }),
+            }
+        }
+    });
+    assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
+    assert_eq!(chunks.get().discarded(), 0);
+    serving.join().unwrap();
+    drop(chunks.into_inner());
+}
+
+#[cfg(feature = "stream")]
+#[test]
+fn an_answer_is_a_stream_of_chunks_that_goes_on_after_an_error() {
+    use futures_lite::StreamExt;
+    let dir = scratch();
+    let post = post(&dir);
+    let mut backend = post.mailbox("backend").unwrap();
+    let chunks = AsyncChunks::new(backend.request_stream(b"go on").unwrap()).unwrap();
+    let inbox = post.serve("backend").unwrap();
+    for attempt in 1..=2 {
+        let asked = inbox.recv_timeout(LONG).unwrap();
+        let mut answer = asked.reply_stream().unwrap().unwrap();
+        answer.send(b"half").unwrap();
+        if attempt == 2 {
+            answer.finish().unwrap();
+            asked.ack();
+        }
+    }
+    let half = Ok(Chunk { body: b"half".to_vec(), content: Content::Bytes });
+    let expected =
+        [half.clone(), Err(StreamError::BrokenOff), Err(StreamError::Restarted { attempt: 2 }), half].to_vec();
+    assert_eq!(block_on(chunks.collect::<Vec<_>>()), expected);
+}
