@@ -102,13 +102,15 @@ impl Drop for Replies {
     }
 }
 
-/// Removes queues for answers whose owners are gone.
+/// Removes queues for answers whose owners are gone, and what is left of those that were being made or removed.
 fn sweep(dir: &Path) {
+    let _ = Queue::sweep(dir);
     for name in Queue::list(dir).unwrap_or_default() {
         let Ok(queue) = Queue::open(dir.join(name)) else { continue };
-        // Its owner takes the lock just after it was born: one that never had an owner is waiting for it.
+        // Its owner takes the lock just after it was born: one that never had an owner is waiting for it. One that lives is
+        // only looked at: to try the lock of each takes as long as somebody waits who wants it.
         let stat = queue.observe().and_then(|mut observer| observer.stat());
-        if stat.is_ok_and(|stat| stat.receiver_attaches > 0) {
+        if stat.is_ok_and(|stat| stat.receiver_attaches > 0 && !stat.receiver_alive) {
             bury(queue);
         }
     }
