@@ -287,6 +287,22 @@ fn a_sender_waits_for_room_and_for_its_rate_and_not_where_it_is_to_fail() {
     assert_eq!(taking.join().unwrap(), 500 * (sent + 1));
 }
 
+/// Room is reserved for one message, and is no more than that of its rate.
+#[test]
+fn room_that_is_reserved_takes_from_the_rate_what_is_sent() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 4);
+    let receiver = queue.receiver().unwrap();
+    let limit = RateLimit::messages(200).burst_messages(1);
+    let mut limited = AsyncSender::new(queue.sender_options().rate_limit(limit).attach().unwrap()).unwrap();
+    for number in 0..20 {
+        let mut claim = block_on(limited.reserve(20)).unwrap();
+        claim.write_all(&payload(1, number, 20)).unwrap();
+        claim.commit().unwrap();
+        assert_eq!(check(&receiver.recv().unwrap().to_vec()), (1, number));
+    }
+}
+
 #[test]
 fn the_descriptor_works_in_the_reactors_of_tokio_and_of_async_io() {
     const COUNT: u64 = 200;

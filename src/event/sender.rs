@@ -43,8 +43,8 @@ impl AsyncSender {
     /// Room for a message of `len` bytes. Waits until there is some. Nothing is sent before [`Claim::commit`]; a claim that is dropped
     /// never happened.
     pub async fn reserve(&mut self, len: usize) -> Result<Claim<'_>, SendError> {
-        // The room stays: nobody else sends through this lane.
-        poll_fn(|task| self.poll(task, |sender| sender.try_claim(len).map(Claim::abort))).await?;
+        // The room stays: nobody else sends through this lane. A claim of its own would be charged to the sender's rate.
+        poll_fn(|task| self.poll(task, |sender| sender.has_room(len))).await?;
         Ok(self.sender.try_claim(len)?)
     }
 
