@@ -4,12 +4,13 @@
 mod support;
 
 use futures_lite::future::block_on;
-use laneway::event::{AsyncChunks, AsyncInbox, AsyncMailbox, OutcomeEvents, Rearmed, RoomEvents};
+use laneway::event::{AsyncChunks, AsyncInbox, AsyncMailbox, OutcomeEvents, Rearmed, RoomEvents, Selector};
 use laneway::mailbox::{Chunk, Content, State, StreamError};
-use laneway::{OnFull, RateLimit, TrySendError};
+use laneway::{OnFull, Queue, RateLimit, TrySendError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
@@ -19,6 +20,10 @@ use support::{LONG, check, payload, scratch, small_queue};
 fn readable(events: &impl AsFd, within: Duration) -> bool {
     let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::try_from(within).unwrap()).unwrap() == 1
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// Sends until there is no room.
@@ -214,8 +219,7 @@ fn chunks_come_to_a_task_and_a_future_that_is_dropped_takes_none() {
         answer.fail("that is all").unwrap();
         asked.ack();
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let numbers = runtime.block_on(async {
+    let numbers = runtime().block_on(async {
         let mut numbers = Vec::new();
         loop {
             let next = tokio::select! {
@@ -234,6 +238,85 @@ fn chunks_come_to_a_task_and_a_future_that_is_dropped_takes_none() {
     assert_eq!(chunks.get().discarded(), 0);
     serving.join().unwrap();
     drop(chunks.into_inner());
+}
+
+/// Several tasks that serve one mailbox: each is woken, whichever of them was there first, or is given up.
+#[test]
+fn a_mailbox_is_served_by_several_tasks_of_a_thread() {
+    let dir = scratch();
+    let post = post(&dir);
+    let mut mailbox = post.mailbox("backend").unwrap();
+    let inbox = Rc::new(AsyncInbox::new(post.serve("backend").unwrap()).unwrap());
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime(), async move {
+        for given_up in [false, true] {
+            let workers: Vec<_> = (0..3)
+                .map(|_| {
+                    let inbox = Rc::clone(&inbox);
+                    tokio::task::spawn_local(async move { inbox.recv().await.unwrap().ack() })
+                })
+                .collect();
+            // Each waits; the last one is the one that was told of last.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            if given_up {
+                workers[2].abort();
+            }
+            for sent in 1..=3 - u8::from(given_up) {
+                // From another thread, so that it is the bridge that wakes.
+                mailbox = tokio::task::spawn_blocking(move || {
+                    mailbox.send(b"work").unwrap();
+                    mailbox
+                })
+                .await
+                .unwrap();
+                let done = async {
+                    while workers.iter().filter(|worker| worker.is_finished()).count()
+                        < (sent + u8::from(given_up)).into()
+                    {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                tokio::time::timeout(Duration::from_secs(10), done).await.expect("one of them is woken");
+            }
+        }
+    });
+}
+
+/// Who waits by the handle itself in between is awake afterwards; the task must not rely on the arming of before.
+#[test]
+fn a_handle_that_waited_in_between_is_rung_for_again() {
+    let dir = scratch();
+    let post = post(&dir);
+    let inbox = AsyncInbox::new(post.serve("backend").unwrap()).unwrap();
+    let queue = Queue::open(dir.path().join("post/backend/mail")).unwrap();
+    let mut sender = queue.sender().unwrap();
+    let wait = || {
+        let mut waiting = pin!(inbox.recv());
+        for _ in 0..3 {
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+    };
+    wait();
+    let before = sender.wait_stats().rings;
+    assert!(inbox.get().recv_timeout(Duration::from_millis(1)).is_err());
+    wait();
+    // No envelope: it goes to the dead letters, but it rings.
+    sender.send(b"hello").unwrap();
+    assert_eq!(sender.wait_stats().rings, before + 1);
+
+    let queue = small_queue(&dir, 4);
+    let mut sender = queue.sender().unwrap();
+    let mut selector = Selector::new();
+    let key = selector.add(queue.receiver().unwrap()).unwrap();
+    assert!(selector.try_recv().is_none());
+    let before = sender.wait_stats().rings;
+    assert!(selector.get(key).unwrap().recv_timeout(Duration::from_millis(1)).is_err());
+    assert!(selector.try_recv().is_none());
+    sender.send(b"hello").unwrap();
+    assert_eq!(sender.wait_stats().rings, before + 1);
+    assert!(selector.recv_timeout(LONG).is_some());
 }
 
 #[cfg(feature = "stream")]

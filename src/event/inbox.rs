@@ -3,6 +3,7 @@
 use super::source::{Bell, Notify, Sleeps, Source};
 use crate::mailbox::{Delivery, Inbox, RecvError};
 use crate::queue::Lookout;
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -11,11 +12,25 @@ use std::time::Duration;
 /// The serving end of a mailbox, for tasks that stay on one thread, of any runtime.
 ///
 /// # Cancelling
-/// [`recv`](Self::recv) may be dropped at any time: a message is handed out in the poll that returns it. So may the task that works on
+/// [`recv`](Self::recv) may be dropped at any time: a message is handed out in the poll that returns it. Several tasks may wait in it. So may the task that works on
 /// a [`Delivery`]: unless that was settled it is handed out again, with the attempt counted.
 pub struct AsyncInbox {
     inbox: Inbox,
     source: Source,
+    /// How many have waited, from 1.
+    waits: Cell<u64>,
+}
+
+/// One who waits, among several.
+struct Waiting<'a> {
+    source: &'a Source,
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.source.leave(self.number);
+    }
 }
 
 impl Sleeps for Inbox {
@@ -35,14 +50,16 @@ impl AsyncInbox {
     /// When there are no threads left: the first of a process starts one.
     pub fn new(inbox: Inbox) -> io::Result<AsyncInbox> {
         let source = Source::new(&inbox, Notify::Task)?;
-        Ok(AsyncInbox { inbox, source })
+        Ok(AsyncInbox { inbox, source, waits: Cell::new(1) })
     }
 
     /// The next message. Waits until there is one, or one that is kept for later is due. Never returns [`RecvError::Timeout`].
     pub async fn recv(&self) -> Result<Delivery<'_>, RecvError> {
         let mut inbox = &self.inbox;
+        let waiting = Waiting { source: &self.source, number: self.waits.get() };
+        self.waits.set(waiting.number + 1);
         poll_fn(move |task| {
-            let answer = self.source.poll(task, &mut inbox, |inbox| {
+            let answer = self.source.poll_as(waiting.number, task, &mut inbox, |inbox| {
                 // For as long as we are borrowed.
                 let inbox = *inbox;
                 inbox.try_recv().transpose()
@@ -58,8 +75,9 @@ impl AsyncInbox {
         .await
     }
 
-    /// The mailbox itself, for everything that does not wait.
+    /// The mailbox itself, for everything that does not wait; who waits in [`recv`](Self::recv) looks once more.
     pub fn get(&self) -> &Inbox {
+        self.source.disarm_for_all(&self.inbox);
         &self.inbox
     }
 

@@ -149,7 +149,11 @@ impl Selector {
 
     /// A queue's receiver; for its `damage`, say.
     pub fn get(&self, key: Key) -> Option<&Receiver> {
-        Some(&self.slots.get(key.0)?.as_ref()?.receiver)
+        let slot = self.slots.get(key.0)?.as_ref()?;
+        // Whatever is done with it, it is looked at, and armed anew, before anybody waits for it.
+        slot.source.disarm(&slot.receiver);
+        self.ready.add(key.0);
+        Some(&slot.receiver)
     }
 
     /// How many queues there are.

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 pub(super) enum Notify {
     /// A descriptor becomes readable.
     Descriptor(EventFd),
-    /// The task is woken that asked last.
+    /// The tasks are woken that wait.
     Task,
     /// A number comes into a list.
     List(Arc<super::selector::Ready>, usize),
@@ -52,7 +52,8 @@ struct State {
     lookout: Option<Lookout>,
     /// When to tell it whatever happens.
     due: Option<Instant>,
-    waker: Option<Waker>,
+    /// Who waits, by number: of each the task that polled last.
+    wakers: Vec<(u64, Waker)>,
     gone: bool,
 }
 
@@ -68,12 +69,8 @@ impl Shared {
             Notify::Descriptor(descriptor) => descriptor.signal(),
             Notify::List(list, number) => list.push(*number),
             Notify::Task => {
-                // Not under the lock: a runtime may drop the handle here, or poll it.
-                let waker = lock(&self.state).waker.take();
-                if let Some(waker) = waker {
-                    // The others that this thread sleeps for have nothing to do with it.
-                    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-                }
+                let wakers = std::mem::take(&mut lock(&self.state).wakers);
+                wake(wakers);
             }
         }
     }
@@ -135,6 +132,14 @@ impl Bell for LedgerView {
     }
 }
 
+/// Not under the lock: a runtime may drop the handle here, or poll it.
+fn wake(wakers: Vec<(u64, Waker)>) {
+    for (_, waker) in wakers {
+        // The others that this thread sleeps for have nothing to do with it.
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}
+
 /// A handle that can be waited for.
 pub(super) trait Sleeps {
     fn bell(&self) -> &dyn Bell;
@@ -183,12 +188,15 @@ pub(super) struct Source {
     budget: Cell<u32>,
 }
 
+/// The number of whoever waits alone.
+const ALONE: u64 = 0;
+
 /// As tokio has it.
 const BUDGET: u32 = 128;
 
 impl Source {
     pub(super) fn new(of: &impl Sleeps, notify: Notify) -> io::Result<Source> {
-        let state = State { armed: false, ordered: true, lookout: None, due: None, waker: None, gone: false };
+        let state = State { armed: false, ordered: true, lookout: None, due: None, wakers: Vec::new(), gone: false };
         let shared = Arc::new(Shared { notify, state: Mutex::new(state) });
         // Before it can be armed: so no ring is missed from the first on.
         let thread = bridge::register(of.bell().relay(), Arc::clone(&shared))?;
@@ -245,6 +253,17 @@ impl Source {
         &self,
         task: &mut Context<'_>,
         of: &mut S,
+        look: impl FnMut(&mut S) -> Option<T>,
+    ) -> Poll<T> {
+        self.poll_as(ALONE, task, of, look)
+    }
+
+    /// As [`poll`](Self::poll), for one of several who wait for the same, by number. One that is given up [`leave`](Self::leave)s.
+    pub(super) fn poll_as<S: Sleeps, T>(
+        &self,
+        number: u64,
+        task: &mut Context<'_>,
+        of: &mut S,
         mut look: impl FnMut(&mut S) -> Option<T>,
     ) -> Poll<T> {
         if self.budget.get() == 0 {
@@ -258,13 +277,17 @@ impl Source {
             self.budget.set(self.budget.get() - 1);
             self.waited.set(false);
             self.disarm(of);
+            if number != ALONE {
+                // They rely on being told, and nobody rings for one who is awake.
+                self.wake_others(number);
+            }
             Some(found)
         };
         if let Some(found) = look(of) {
             return Poll::Ready(found);
         }
         self.budget.set(BUDGET);
-        if self.is_still_armed(task.waker()) {
+        if self.is_still_armed(number, task.waker()) {
             return Poll::Pending;
         }
         if !self.waited.replace(true) {
@@ -272,36 +295,66 @@ impl Source {
             task.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.set_waker(task.waker());
+        self.set_waker(number, task.waker());
         self.arm(of);
         look(of).map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Whether we are armed and nobody was told since, so that the look before this was the one that counts. Then `waker` is told.
-    fn is_still_armed(&self, waker: &Waker) -> bool {
+    /// Whether we are armed and this one was not told since, so that the look before this was the one that counts. Then `waker` is told.
+    fn is_still_armed(&self, number: u64, waker: &Waker) -> bool {
         if !self.armed.get() {
             return false;
         }
         let mut state = lock(&self.shared.state);
-        let Some(known) = &mut state.waker else { return false };
+        let Some((_, known)) = state.wakers.iter_mut().find(|(known, _)| *known == number) else { return false };
         known.clone_from(waker);
         true
     }
 
-    fn set_waker(&self, waker: &Waker) {
-        lock(&self.shared.state).waker = Some(waker.clone());
+    fn set_waker(&self, number: u64, waker: &Waker) {
+        self.leave(number);
+        lock(&self.shared.state).wakers.push((number, waker.clone()));
+    }
+
+    /// One who waited does so no more.
+    pub(super) fn leave(&self, number: u64) {
+        let mut state = lock(&self.shared.state);
+        let place = state.wakers.iter().position(|(known, _)| *known == number);
+        let waker = place.map(|place| state.wakers.swap_remove(place));
+        drop(state);
+        // As in `wake`.
+        drop(waker);
+    }
+
+    /// Wakes all who wait but this one: they look, and arm anew.
+    fn wake_others(&self, number: u64) {
+        let mut others = Vec::new();
+        lock(&self.shared.state).wakers.retain(|(known, waker)| {
+            let stays = *known == number;
+            if !stays {
+                others.push((*known, waker.clone()));
+            }
+            stays
+        });
+        wake(others);
+    }
+
+    /// As [`disarm`](Self::disarm), where several may wait.
+    pub(super) fn disarm_for_all(&self, of: &impl Sleeps) {
+        self.disarm(of);
+        self.wake_others(ALONE);
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        let waker = {
+        let wakers = {
             let mut state = lock(&self.shared.state);
             state.gone = true;
-            state.waker.take()
+            std::mem::take(&mut state.wakers)
         };
-        // Not under the lock: it may be the last of its task.
-        drop(waker);
+        // Not under the lock: one may be the last of its task.
+        drop(wakers);
         self.thread.kick();
     }
 }
