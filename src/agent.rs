@@ -39,9 +39,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::error::Error;
+use crate::error::{Error, RecvError};
 use crate::queue::{Message, Receiver, TurnEnd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An agent between two turns. Nothing is said of mail while it is idle: what comes is for the turn that begins next.
 #[derive(Debug)]
@@ -89,7 +89,15 @@ impl<'a> Idle<'a> {
     /// Waits until there is mail, at most for `timeout`: an agent that is started by what it is told. False when the time ran out, or
     /// nothing can come any more.
     pub fn wait(&self, timeout: Duration) -> bool {
-        self.mail.recv_timeout(timeout).map(Message::put_back).is_ok()
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.mail.recv_timeout(left) {
+                // The other lanes go on.
+                Err(RecvError::Corrupt(_)) => {}
+                answer => return answer.map(Message::put_back).is_ok(),
+            }
+        }
     }
 }
 

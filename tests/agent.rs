@@ -140,3 +140,24 @@ fn what_a_turn_that_was_given_up_did_not_handle_is_for_the_next() {
     assert_eq!(seen, ["one", "two"]);
     assert!(matches!(turn.finish(|_| unreachable!()).unwrap(), Ended::Quiet(_)));
 }
+
+/// Another sender's damage is no mail, and no end.
+#[test]
+fn an_idle_agent_goes_on_waiting_when_a_lane_is_damaged() {
+    let dir = scratch();
+    let queue = Queue::create(dir.path().join("queue")).unwrap();
+    let (mut broken, mut sound) = (queue.sender().unwrap(), queue.sender().unwrap());
+    let mail = queue.receiver().unwrap();
+    broken.send(b"hello").unwrap();
+    // A length that no ring has.
+    let lane = queue.path().join(format!("lane-{:03}", broken.lane()));
+    support::poke(lane, laneway::layout::RING, &u64::MAX.to_le_bytes());
+    sound.send(b"still there").unwrap();
+    assert!(Idle::new(&mail).wait(LONG));
+    assert_eq!(mail.damage().len(), 1);
+    assert!(!Idle::new(&queue_without_mail(&dir)).wait(Duration::from_millis(1)));
+}
+
+fn queue_without_mail(dir: &tempfile::TempDir) -> Receiver {
+    Queue::create(dir.path().join("empty")).unwrap().receiver().unwrap()
+}
