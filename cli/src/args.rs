@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Rm(Rm),
     /// Show what can be seen of a queue and its lanes, changing nothing
     Stat(Stat),
+    /// Watch all queues and mailboxes, or one, in a dashboard that costs them nothing
+    Top(Top),
     /// Give back memory that lanes without a sender hold and do not need
     Trim(Trim),
     /// Send messages; creates the queue if it is missing
@@ -133,6 +135,29 @@ pub(crate) struct Rm {
 pub(crate) struct Stat {
     /// A name, or a path with a `/`
     pub(crate) queue: OsString,
+}
+
+/// Rates are means over the last four looks. `?` lists the keys. Without a terminal, --once.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// One mailbox or queue, opened: a name, or a path with a `/`; without it, all under the root directories
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<OsString>,
+    /// From one look to the next
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = parse_every)]
+    pub(crate) every: Duration,
+    /// Print one frame as text, after two looks, and end; with --json a line for each row
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How many columns that frame has; by default as many as the terminal or $COLUMNS, otherwise 120
+    #[arg(long, value_name = "COLUMNS", requires = "once", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) width: Option<u16>,
+}
+
+fn parse_every(text: &str) -> Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let range = Duration::from_millis(20)..=Duration::from_secs(3600);
+    range.contains(&every).then_some(every).ok_or_else(|| "it is 20ms at least and an hour at most".to_owned())
 }
 
 #[derive(Debug, Args)]

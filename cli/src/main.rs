@@ -12,8 +12,10 @@ mod log;
 mod ls;
 mod mail;
 mod man;
+mod open_files;
 mod output;
 mod place;
+mod plain;
 mod progress;
 mod recv;
 mod rm;
@@ -21,6 +23,7 @@ mod send;
 mod stat;
 mod team;
 mod temporary;
+mod top;
 mod trim;
 mod units;
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Ls => ls::run(json),
         Command::Rm(args) => rm::run(args, json),
         Command::Stat(args) => stat::run(args, json),
+        Command::Top(args) => top::run(args, json),
         Command::Trim(args) => trim::run(args, json),
         Command::Send(args) => send::run(args, json),
         Command::Recv(args) => recv::run(args, json),

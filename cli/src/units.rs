@@ -1,5 +1,7 @@
 //! Numbers with units, read and written.
 
+use std::time::Duration;
+
 /// Reads `4096`, `64K`, `64KiB`, `1M`, `1G`: powers of 1,024.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -41,6 +43,38 @@ pub(crate) fn count(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// Writes a count in five columns at most: `9,999`, `12.3k`, `4.5M`.
+pub(crate) fn brief_count(number: f64) -> String {
+    match number {
+        ..9.95 if number.fract() > 0.0 => format!("{number:.1}"),
+        ..9_999.5 => count(number.round() as u64),
+        ..99_950.0 => format!("{:.1}k", number / 1e3),
+        ..999_500.0 => format!("{:.0}k", number / 1e3),
+        ..99_950_000.0 => format!("{:.1}M", number / 1e6),
+        ..999_500_000.0 => format!("{:.0}M", number / 1e6),
+        ..99_950_000_000.0 => format!("{:.1}G", number / 1e9),
+        _ => "much".to_owned(),
+    }
+}
+
+/// Writes a duration in six columns at most: `1.2 µs`, `850 ms`, `12 min`, `3 d`.
+pub(crate) fn brief_time(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    let (number, unit) = match seconds {
+        ..999.5e-9 => (seconds * 1e9, "ns"),
+        ..999.5e-6 => (seconds * 1e6, "µs"),
+        ..999.5e-3 => (seconds * 1e3, "ms"),
+        ..99.5 => (seconds, "s"),
+        ..5_970.0 => (seconds / 60.0, "min"),
+        ..171_000.0 => (seconds / 3_600.0, "h"),
+        _ => (seconds / 86_400.0, "d"),
+    };
+    match number < 9.95 && seconds < 99.5 && unit != "ns" {
+        true => format!("{number:.1} {unit}"),
+        false => format!("{number:.0} {unit}"),
+    }
 }
 
 fn scaled(number: u64, step: u64, units: &[&str]) -> String {
@@ -87,5 +121,29 @@ mod tests {
         assert_eq!(short_time(1_250.4), "1.2 µs");
         assert_eq!(count(999), "999");
         assert_eq!(count(100_000), "100,000");
+    }
+
+    #[test]
+    fn brief_numbers_keep_to_their_columns() {
+        for (number, brief) in [
+            (0.0, "0"),
+            (0.3, "0.3"),
+            (2.0, "2"),
+            (12.4, "12"),
+            (9_999.0, "9,999"),
+            (12_345.0, "12.3k"),
+            (999_600.0, "1.0M"),
+            (4.56e10, "45.6G"),
+        ] {
+            assert_eq!(brief_count(number), brief);
+        }
+        let of = |seconds: f64| brief_time(Duration::from_secs_f64(seconds));
+        assert_eq!([of(85e-9), of(1.25e-6), of(0.85), of(12.3)], ["85 ns", "1.2 µs", "850 ms", "12 s"]);
+        assert_eq!([of(99.6), of(720.0), of(7_200.0), of(3e5)], ["2 min", "12 min", "2 h", "3 d"]);
+        for power in -90..110 {
+            let number = 1.37_f64.powi(power);
+            assert!(brief_count(number).len() <= 5, "{}", brief_count(number));
+            assert!(number > 8e7 || of(number).chars().count() <= 6, "{}", of(number));
+        }
     }
 }

@@ -25,6 +25,10 @@ pub struct Figures {
     pub senders: usize,
     /// Lanes that were retired because of what was found in them, and those whose files cannot be used.
     pub poisoned: usize,
+    /// Bytes of ring that each sender has.
+    pub capacity: u64,
+    /// Bytes that wait in the fullest lane.
+    pub deepest: u64,
     /// How long the oldest message that waits has been there; of a queue at least so long, as far as was looked.
     pub oldest: Option<Duration>,
     /// Who sends, by lanes.
@@ -109,8 +113,8 @@ impl Source {
         senders: &mut BTreeMap<u32, Sender>,
     ) -> Result<(Figures, Vec<LaneStat>), Error> {
         let observer = self.observer();
-        let queue = observer.stat()?;
-        let lanes = observer.lanes()?;
+        let (queue, lanes) = observer.look()?;
+        let capacity = observer.capacity();
         let unreadable = observer.unreadable().count();
         let (mail, oldest) = match self {
             Source::Queue(_) => (None, None),
@@ -138,6 +142,8 @@ impl Source {
             full_events: sum(&lanes, |lane| lane.full_events),
             senders: lanes.iter().filter(|lane| lane.sender_alive).count(),
             poisoned: lanes.iter().filter(|lane| lane.damage.is_some()).count() + unreadable,
+            capacity,
+            deepest: lanes.iter().map(|lane| lane.depth_bytes).max().unwrap_or(0),
             oldest,
             flows,
         };
@@ -195,6 +201,11 @@ impl Figures {
     /// The highest pressure of any lane.
     pub fn pressure(&self) -> Pressure {
         self.queue.pressure
+    }
+
+    /// How full the fullest lane is: bytes that wait in it, by bytes of its ring; more than 1 when it has grown.
+    pub fn fill(&self) -> f64 {
+        self.deepest as f64 / self.capacity as f64
     }
 
     /// Half of the messages of a mailbox were handed out within so long.

@@ -48,6 +48,7 @@ fn rows_come_and_go_and_one_that_is_made_again_goes_on_in_its_row() {
     let row = scene.look(&queue("steps"));
     let figures = row.figures.clone().unwrap();
     assert_eq!((figures.waiting, figures.sent, figures.received, figures.senders), (1, 1, 0, 1));
+    assert!(figures.fill() > 0.0 && figures.fill() < 0.01, "a message of three bytes in {} of ring", first.capacity());
     first.destroy().unwrap();
     assert!(matches!(scene.look(&queue("steps")).presence, Presence::Gone(_)));
     Queue::create(scene.queues.join("steps")).unwrap();

@@ -49,7 +49,7 @@ struct ForAnswer<'a>(&'a mut Mailbox);
 
 impl Sleeps for ForOutcome<'_> {
     fn bell(&self) -> &dyn Bell {
-        self.0.outcomes()
+        self.0.ledger_view()
     }
 
     fn lookout(&self, _known: Option<usize>) -> Option<Lookout> {

@@ -21,7 +21,7 @@ impl Inbox {
 
 impl Mailbox {
     /// What tells of outcomes.
-    pub(crate) fn outcomes(&self) -> &LedgerView {
+    pub(crate) fn ledger_view(&self) -> &LedgerView {
         &self.ledger
     }
 }

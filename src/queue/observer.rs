@@ -124,6 +124,16 @@ impl Observer {
 
     /// The queue as a whole.
     pub fn stat(&mut self) -> Result<QueueStat, Error> {
+        Ok(self.look()?.0)
+    }
+
+    /// Bytes of ring that each sender has.
+    pub fn capacity(&self) -> u64 {
+        self.directory.header().ring_capacity
+    }
+
+    /// The queue as a whole and its [`lanes`](Self::lanes), for the system calls of one of the two.
+    pub fn look(&mut self) -> Result<(QueueStat, Vec<LaneStat>), Error> {
         let lanes = self.lanes()?;
         let sleeps: Peer<AtomicU32> = self.receiver.peer(layout::receiver::SLEEPS);
         let attaches: Peer<AtomicU64> = self.receiver.peer(layout::receiver::ATTACHES);
@@ -136,7 +146,7 @@ impl Observer {
         let lane_files = header.file_len(layout::FileKind::Lane) + header.overflow_limit + layout::PAGE;
         let reserved_bytes = self.directory.bytes().map_err(|cause| self.directory.error("observe", cause))?;
         let sound = || lanes.iter().filter(|lane| lane.damage.is_none());
-        Ok(QueueStat {
+        let stat = QueueStat {
             receiver_alive: self.receiver_alive()?,
             receiver_attaches: attaches.load(),
             receiver_sleeps: sleeps.load() % 2 == 1,
@@ -148,7 +158,8 @@ impl Observer {
             limit_bytes: files + u64::from(header.max_lanes) * lane_files,
             pressure: sound().map(|lane| lane.pressure).max().unwrap_or_default(),
             dropped: lanes.iter().map(|lane| lane.dropped).fold(0, u64::saturating_add),
-        })
+        };
+        Ok((stat, lanes))
     }
 
     /// Bytes committed and not released, over all lanes.

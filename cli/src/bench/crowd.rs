@@ -6,12 +6,12 @@ use super::pair::Pair;
 use super::raw::{Trips, TripsMemory, create};
 use super::rtt::timed_trips;
 use super::scene::{Scene, Turns};
+use crate::open_files;
 use crate::units::{bytes, count};
 use anyhow::{Context, Result};
 use laneway::{Options, Priority, Queue, Receiver, Sender};
 use laneway_measure::Distribution;
 use laneway_measure::limit::FutexWake;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::path::Path;
 
 /// Round trips and streams.
@@ -115,10 +115,7 @@ const PRIORITY: Priority = Priority::Urgent;
 
 /// All lanes of the crowded queue but one.
 fn idle_lanes(at: &Path) -> Result<Vec<Sender>> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot ask how many files may be open")?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot have as many files open as is allowed")?;
-    }
+    open_files::raise()?;
     let [crowded, _] = CROWDED;
     let options = Queue::open(at.join(crowded))?.sender_options().priority(PRIORITY);
     (1..LANES)

@@ -1,0 +1,52 @@
+//! A row as JSON.
+
+use super::entry::Entry;
+use laneway_observe::{Kind, Presence};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Times in nanoseconds, rates in messages a second.
+pub(super) fn line(entry: &Entry) -> Value {
+    let mut line = json!({
+        "kind": match entry.key.kind { Kind::Mailbox => "mailbox", Kind::Queue => "queue" },
+        "name": entry.key.name,
+        "path": entry.path.to_string_lossy(),
+    });
+    let Some(figures) = entry.current() else {
+        match &entry.presence {
+            Presence::Unreadable(why) => line["error"] = why.as_str().into(),
+            _ => line["gone"] = true.into(),
+        }
+        return line;
+    };
+    let nanos = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    let flows = figures.flows.iter().map(|flow| {
+        json!({ "lane": flow.lane, "from": flow.from, "alive": flow.alive, "sent": flow.sent, "rate": flow.rate })
+    });
+    let more = json!({
+        "waiting": figures.waiting,
+        "oldest_ns": nanos(figures.oldest),
+        "sent": figures.sent,
+        "received": figures.received,
+        "sent_rate": entry.rates.sent,
+        "received_rate": entry.rates.received,
+        "delivery_p50_ns": nanos(figures.delivery_p50()),
+        "delivery_p99_ns": nanos(figures.delivery_p99()),
+        "pressure": figures.pressure().to_string(),
+        "fill": figures.fill(),
+        "receiver_alive": figures.queue.receiver_alive,
+        "receiver_sleeps": figures.queue.receiver_sleeps,
+        "senders": figures.senders,
+        "lanes": figures.queue.lanes,
+        "poisoned": figures.poisoned,
+        "dropped": figures.queue.dropped,
+        "full_events": figures.full_events,
+        "reserved_bytes": figures.queue.reserved_bytes,
+        "limit_bytes": figures.queue.limit_bytes,
+        "flows": flows.collect::<Vec<_>>(),
+    });
+    if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
+        line.extend(more);
+    }
+    line
+}
