@@ -6,6 +6,7 @@ use laneway::OnFull;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Create(Create),
     /// List the queues under the root directory
     Ls,
+    /// Print what there is to be measured of all queues and mailboxes, for Prometheus; or answer it by HTTP
+    Metrics(Metrics),
     /// Remove queues with everything in them, also damaged ones and those of another boot
     Rm(Rm),
     /// Show what can be seen of a queue and its lanes, changing nothing
@@ -119,6 +122,29 @@ pub(crate) struct Create {
     /// Share it with the users of this group, by number: they may send and observe, you receive
     #[arg(long, value_name = "GID")]
     pub(crate) group: Option<u32>,
+}
+
+/// Without --listen, prints them once, in the text format of Prometheus: for scripts, and for the textfile collector. Nothing is
+/// registered where queues are used; the counters lie in their files, and survive restarts of everybody.
+#[derive(Debug, Args)]
+pub(crate) struct Metrics {
+    /// Answer `GET /metrics` at this address until interrupted: a port, of 127.0.0.1, or `ADDRESS:PORT`; port 0 is any. By the
+    /// `Accept` header in the text format of Prometheus or of OpenMetrics
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Print the text format of OpenMetrics, which knows units
+    #[arg(long, conflicts_with = "listen")]
+    pub(crate) openmetrics: bool,
+    /// A series for each lane too
+    #[arg(long)]
+    pub(crate) lanes: bool,
+}
+
+/// A port alone is of this host, and nobody else's.
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let port = text.parse().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    port.or_else(|_| text.parse())
+        .map_err(|_| "a port such as 9464, or an address such as 127.0.0.1:9464, is needed".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod ls;
 mod mail;
 mod man;
 mod open_files;
+mod metrics;
 mod output;
 mod place;
 mod plain;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Create(args) => create::run(args, json),
         Command::Ls => ls::run(json),
+        Command::Metrics(args) => metrics::run(args, json),
         Command::Rm(args) => rm::run(args, json),
         Command::Stat(args) => stat::run(args, json),
         Command::Top(args) => top::run(args, json),

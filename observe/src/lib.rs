@@ -20,8 +20,10 @@
 
 mod figures;
 mod history;
+mod metrics;
 mod picture;
 
 pub use figures::{Detail, Figures, Flow, Message};
 pub use history::{Rates, Sample};
+pub use metrics::{Format, Metrics};
 pub use picture::{Key, Kind, Picture, Presence, Row};

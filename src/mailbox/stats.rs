@@ -2,6 +2,7 @@
 
 use super::clock;
 use super::handle::Mailbox;
+use super::histogram::{self, Histogram};
 use crate::error::Error;
 use crate::layout::ledger::{COUNTER_COUNT, COUNTERS, HISTOGRAM, HISTOGRAM_CLASSES};
 use crate::region::{Own, Peer, Region};
@@ -39,9 +40,11 @@ pub(super) enum Count {
     FirstAt = 15,
     /// When the last one was.
     LastAt = 16,
+    /// Nanoseconds from sending, or from when they were due, to the first handing out: of all messages together.
+    DelaySum = 17,
 }
 
-const _: () = assert!((Count::LastAt as usize) < COUNTER_COUNT);
+const _: () = assert!((Count::DelaySum as usize) < COUNTER_COUNT);
 
 /// The counters of whoever serves.
 pub(super) struct Counters {
@@ -57,7 +60,7 @@ impl Counters {
 
     #[inline]
     pub(super) fn add(&self, count: Count) {
-        add(&self.words[count as usize]);
+        increase(&self.words[count as usize], 1);
     }
 
     pub(super) fn set(&self, count: Count, value: u64) {
@@ -75,7 +78,9 @@ impl Counters {
     /// Counts a message that was handed out for the first time, so long after it was sent or was due.
     #[inline]
     pub(super) fn add_delay(&self, delay: Duration, now: u64) {
-        add(&self.histogram[class(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX))]);
+        let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        increase(&self.histogram[histogram::class(nanos)], 1);
+        increase(&self.words[Count::DelaySum as usize], nanos);
         // ORDERING(hint): as above.
         if self.words[Count::FirstAt as usize].load(Ordering::Relaxed) == 0 {
             self.set(Count::FirstAt, now);
@@ -84,31 +89,9 @@ impl Counters {
     }
 }
 
-fn add(word: &AtomicU64) {
+fn increase(word: &AtomicU64, by: u64) {
     // ORDERING(hint): a counter of this process alone.
-    word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-}
-
-/// The class of a time: four to each power of two.
-fn class(nanos: u64) -> usize {
-    match nanos {
-        0..4 => nanos as usize,
-        _ => {
-            let power = 63 - nanos.leading_zeros();
-            4 * (power as usize - 1) + (nanos >> (power - 2) & 3) as usize
-        }
-    }
-}
-
-/// The longest time of a class.
-fn longest(class: usize) -> u64 {
-    match class {
-        0..4 => class as u64,
-        _ => {
-            let (power, quarter) = (class / 4 + 1, (class % 4) as u128);
-            u64::try_from(((4 + quarter + 1) << (power - 2)) - 1).unwrap_or(u64::MAX)
-        }
-    }
+    word.store(word.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
 }
 
 /// What was counted about a mailbox since it was created, and what waits now.
@@ -155,8 +138,9 @@ pub struct Stats {
     pub full_events: u64,
     /// The most messages that the receiver saw waiting when it counted them: every 64 messages, and at the first one after a millisecond.
     pub high_water: u64,
-    /// From sending to the first handing out, for messages sent for later from when they were due: half of the messages took at
-    /// most so long. None when there were none. Within a quarter.
+    /// From sending to the first handing out, for messages sent for later from when they were due.
+    pub delivery: Histogram,
+    /// Half of the messages took at most so long to be handed out. None when there were none. Within a quarter.
     pub delivery_p50: Option<Duration>,
     /// 95 of 100 messages took at most so long.
     pub delivery_p95: Option<Duration>,
@@ -185,18 +169,7 @@ pub(super) fn read(mailbox: &mut Mailbox) -> Result<Stats, Error> {
     let ledger = &mailbox.memory;
     let count = |count: Count| read_word(ledger, COUNTERS + 8 * count as usize);
     let classes: Vec<u64> = (0..HISTOGRAM_CLASSES).map(|at| read_word(ledger, HISTOGRAM + 8 * at)).collect();
-    let total: u64 = classes.iter().sum();
-    let percentile = |percent: u64| {
-        // The first class with which at least so many are counted.
-        let wanted = (total * percent).div_ceil(100);
-        let mut seen = 0;
-        let reaches = |messages: &u64| {
-            seen += messages;
-            seen >= wanted
-        };
-        let class = classes.iter().position(reaches).filter(|_| total > 0)?;
-        Some(Duration::from_nanos(longest(class)))
-    };
+    let delivery = Histogram::new(classes, Duration::from_nanos(count(Count::DelaySum)));
     let (first, last) = (count(Count::FirstAt), count(Count::LastAt));
     let span = clock::between(first, last).as_secs_f64();
     let (kept, taken) = (count(Count::Kept), count(Count::Taken));
@@ -221,28 +194,12 @@ pub(super) fn read(mailbox: &mut Mailbox) -> Result<Stats, Error> {
         refused: mailbox.ledger.refused(),
         full_events: lanes.iter().map(|lane| lane.full_events).sum(),
         high_water: count(Count::HighWater),
-        delivery_p50: percentile(50),
-        delivery_p95: percentile(95),
-        delivery_p99: percentile(99),
-        rate: if span > 0.0 { (total - 1) as f64 / span } else { 0.0 },
+        delivery_p50: delivery.percentile(50),
+        delivery_p95: delivery.percentile(95),
+        delivery_p99: delivery.percentile(99),
+        rate: if span > 0.0 { delivery.count().saturating_sub(1) as f64 / span } else { 0.0 },
+        delivery,
         idle: (last > 0).then(|| clock::between(last, mailbox.clock.now())),
         awake: mailbox.is_awake()?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn classes_follow_each_other_and_hold_what_belongs_to_them() {
-        for class_number in 0..HISTOGRAM_CLASSES - 5 {
-            assert_eq!(class(longest(class_number)), class_number);
-            assert_eq!(class(longest(class_number) + 1), class_number + 1);
-        }
-        assert_eq!(class(u64::MAX), HISTOGRAM_CLASSES - 5);
-        assert_eq!(longest(class(u64::MAX)), u64::MAX);
-        let (time, longest) = (1_000_000, longest(class(1_000_000)));
-        assert!(longest >= time && longest < time + time / 4, "{longest}");
-    }
 }

@@ -8,5 +8,6 @@ mod log;
 mod mail;
 mod mail_serve;
 mod many;
+mod metrics;
 mod receiving;
 mod support;

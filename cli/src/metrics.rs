@@ -1,0 +1,63 @@
+//! `laneway metrics`.
+
+use crate::args::Metrics as Args;
+use crate::{output, place};
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use laneway_observe::{Format, Metrics};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
+
+pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
+    let metrics = Metrics::new(place::root()?, place::post_root()?).lanes(args.lanes);
+    if let Some(address) = args.listen {
+        return serve(metrics, address, json);
+    }
+    let format = if args.openmetrics { Format::OpenMetrics } else { Format::Prometheus };
+    let text = metrics.text(format);
+    if json {
+        output::print_json(&json!({ "content_type": format.content_type(), "text": text }))?;
+    } else {
+        output::print(&text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Answers until the process is ended.
+fn serve(metrics: Metrics, address: SocketAddr, json: bool) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot serve metrics")?;
+    runtime.block_on(async {
+        let failed = || format!("cannot listen at {address}");
+        let listener = TcpListener::bind(address).await.with_context(failed)?;
+        let url = format!("http://{}/metrics", listener.local_addr().with_context(failed)?);
+        if json {
+            output::print_json(&json!({ "url": url }))?;
+        } else {
+            output::print(&format!("{url}\n"))?;
+        }
+        // HEAD is answered like GET; anything else is refused, with what is allowed.
+        let router = Router::new().route("/metrics", get(answer)).with_state(Arc::new(metrics));
+        // Each client has a task of its own: one that is slow, or says nothing, keeps nobody.
+        axum::serve(listener, router).await.with_context(failed)?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn answer(State(metrics): State<Arc<Metrics>>, headers: HeaderMap) -> Response {
+    let accepted: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::accepted(&accepted.join(","));
+    // Looking reads files: not on the thread that everybody is answered by.
+    match spawn_blocking(move || metrics.text(format)).await {
+        Ok(text) => ([(CONTENT_TYPE, format.content_type()), (VARY, "accept")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
