@@ -1,6 +1,7 @@
 //! The words of the command line. Knows nothing of what they do.
 
 use crate::mail::args as mail;
+use crate::observatory::Observatory;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use laneway::OnFull;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Mail(mail::Mail),
     /// Show senders, a receiver and an observer at work, and a sender being killed
     Demo(Demo),
+    /// Show all queues and mailboxes at work, as a web page
+    Observatory(Observatory),
     /// Measure what messages cost on this host, each figure beside the limit of the machine in the same run
     Bench(Bench),
     /// Print a completion script for a shell

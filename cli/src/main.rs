@@ -14,6 +14,7 @@ mod mail;
 mod man;
 mod open_files;
 mod metrics;
+mod observatory;
 mod output;
 mod place;
 mod plain;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Command::Dead(command) => mail::dead(command, json),
         Command::Mail(command) => mail::office(command, json),
         Command::Demo(args) => demo::run(args, json),
+        Command::Observatory(args) => observatory::run(args, json),
         Command::Bench(args) => bench::run(args, json),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -107,7 +107,7 @@ fn sender(lane: &LaneStat) -> String {
     }
 }
 
-fn lane_json(lane: &LaneStat) -> Value {
+pub(crate) fn lane_json(lane: &LaneStat) -> Value {
     json!({
         "lane": lane.lane,
         "priority": lane.priority.to_string(),

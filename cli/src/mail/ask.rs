@@ -7,7 +7,7 @@ use crate::output;
 use anyhow::{Result, anyhow};
 use laneway::mailbox::{Cancelled, RequestError, State, Status, Ticket};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,17 +61,10 @@ pub(crate) fn cancel(args: args::Ticket, json: bool) -> Result<ExitCode> {
 }
 
 fn print(ticket: Ticket, status: &Status, json: bool) -> Result<()> {
-    let Status { state, attempts, since, .. } = status;
     if json {
-        return output::print_json(&json!({
-            "ticket": ticket.to_string(),
-            "state": state.name(),
-            "final": state.is_final(),
-            "reason": Some(status.reason.sentence()).filter(|reason| !reason.is_empty()),
-            "attempts": attempts,
-            "since_ms": since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-        }));
+        return output::print_json(&status_json(ticket, status));
     }
+    let Status { attempts, since, .. } = status;
     let times = match attempts {
         0 => String::new(),
         1 => "; handed out once".to_owned(),
@@ -79,6 +72,19 @@ fn print(ticket: Ticket, status: &Status, json: bool) -> Result<()> {
     };
     let seconds = since.map_or(String::new(), |since| format!("; for {}", humantime::format_duration(whole(since))));
     output::print(&format!("{status}{times}{seconds}\n"))
+}
+
+/// What became of a message, as JSON.
+pub(crate) fn status_json(ticket: Ticket, status: &Status) -> Value {
+    let Status { state, attempts, since, .. } = status;
+    json!({
+        "ticket": ticket.to_string(),
+        "state": state.name(),
+        "final": state.is_final(),
+        "reason": Some(status.reason.sentence()).filter(|reason| !reason.is_empty()),
+        "attempts": attempts,
+        "since_ms": since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+    })
 }
 
 /// Without what nobody reads.

@@ -10,7 +10,7 @@ mod serve;
 mod settings;
 mod wake;
 
-pub(crate) use ask::{cancel, request, status, wait};
+pub(crate) use ask::{cancel, request, status, status_json, wait};
 pub(crate) use dead::run as dead;
 pub(crate) use office::run as office;
 pub(crate) use send::run as post;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod browser;
 mod commands;
 mod demo;
 mod log;
@@ -9,5 +10,8 @@ mod mail;
 mod mail_serve;
 mod many;
 mod metrics;
+mod observatory;
+mod page;
 mod receiving;
 mod support;
+mod web;

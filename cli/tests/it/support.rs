@@ -126,6 +126,14 @@ impl Done {
     }
 }
 
+impl Done {
+    /// Expects that the arguments were refused, for this reason.
+    #[track_caller]
+    pub(crate) fn refused_by_usage(self, parts: &[&str]) {
+        assert!(self.code == Some(2) && parts.iter().all(|part| self.stderr.contains(part)), "{self:?}");
+    }
+}
+
 /// Waits until something outside of this process is the case; fails when that takes absurdly long.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
