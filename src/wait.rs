@@ -114,6 +114,15 @@ impl Waiter {
         self.policy.get()
     }
 
+    /// How long it is worth looking before sleeping.
+    pub(crate) fn patience(&self) -> Duration {
+        match self.policy.get() {
+            Wait::Spin => Duration::MAX,
+            Wait::Adaptive => Duration::from_nanos(self.spin_ns.get()),
+            Wait::Park => Duration::ZERO,
+        }
+    }
+
     pub(crate) fn stats(&self, rings: u64) -> WaitStats {
         WaitStats { rings, spin_ns: self.spin_ns.get(), ..self.stats.get() }
     }
@@ -171,12 +180,11 @@ impl Waiter {
 
     /// Looks until something is found, the budget is spent, or the deadline has passed.
     fn spin<T>(&self, deadline: Option<Instant>, look: &mut impl FnMut(Look) -> Option<T>) -> Option<T> {
-        let budget = match self.policy.get() {
-            Wait::Spin => Duration::MAX,
-            Wait::Adaptive => Duration::from_nanos(self.spin_ns.get()),
+        let budget = self.patience();
+        if self.policy.get() == Wait::Park {
             // Whoever was just woken has something: to lie down again first would cost a heavy fence.
-            Wait::Park => return look(Look::Quick),
-        };
+            return look(Look::Quick);
+        }
         let start = Instant::now();
         let mut before = start;
         let mut thorough = start;

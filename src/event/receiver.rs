@@ -10,6 +10,8 @@ use std::ops::Deref;
 use std::task::{Context, Poll};
 
 /// A receiver for tasks, of any runtime: it needs none of its own. `Send`; a task that waits costs nothing until a sender wakes it.
+/// Before that it looks a few times more, with a turn for the others in between, for as long as the receiver's [`Wait`](crate::Wait) says
+/// ([`Receiver::set_wait`]): `Adaptive`, the default, for about as long as a wake-up takes; `Park` once; `Spin` for ever.
 /// With the feature `stream` it is a `futures_core::Stream` of payloads.
 ///
 /// # Cancelling

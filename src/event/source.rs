@@ -143,6 +143,10 @@ fn wake(wakers: Vec<(u64, Waker)>) {
 /// A handle that can be waited for.
 pub(super) trait Sleeps {
     fn bell(&self) -> &dyn Bell;
+    /// How long a task looks, turn after turn, before it relies on being told.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
     /// A lookout, if one is possible and the one that knows so many lanes will not do.
     fn lookout(&self, known: Option<usize>) -> Option<Lookout>;
 }
@@ -150,6 +154,10 @@ pub(super) trait Sleeps {
 impl Sleeps for Receiver {
     fn bell(&self) -> &dyn Bell {
         self.sleeper()
+    }
+
+    fn patience(&self) -> Duration {
+        Receiver::patience(self)
     }
 
     fn lookout(&self, known: Option<usize>) -> Option<Lookout> {
@@ -162,6 +170,10 @@ impl<S: Sleeps> Sleeps for &S {
         (**self).bell()
     }
 
+    fn patience(&self) -> Duration {
+        (**self).patience()
+    }
+
     fn lookout(&self, known: Option<usize>) -> Option<Lookout> {
         (**self).lookout(known)
     }
@@ -170,6 +182,10 @@ impl<S: Sleeps> Sleeps for &S {
 impl Sleeps for Sender {
     fn bell(&self) -> &dyn Bell {
         self.sleeper()
+    }
+
+    fn patience(&self) -> Duration {
+        Sender::patience(self)
     }
 
     fn lookout(&self, _known: Option<usize>) -> Option<Lookout> {
@@ -182,8 +198,8 @@ pub(super) struct Source {
     shared: Arc<Shared>,
     thread: Arc<Thread>,
     armed: Cell<bool>,
-    /// The task was given one more turn before it arms.
-    waited: Cell<bool>,
+    /// Since when the task has found nothing, turn after turn.
+    quiet_since: Cell<Option<Instant>>,
     /// How often a task may find something until it lets others have a turn.
     budget: Cell<u32>,
 }
@@ -200,7 +216,7 @@ impl Source {
         let shared = Arc::new(Shared { notify, state: Mutex::new(state) });
         // Before it can be armed: so no ring is missed from the first on.
         let thread = bridge::register(of.bell().relay(), Arc::clone(&shared))?;
-        Ok(Source { shared, thread, armed: Cell::new(false), waited: Cell::new(false), budget: Cell::new(BUDGET) })
+        Ok(Source { shared, thread, armed: Cell::new(false), quiet_since: Cell::new(None), budget: Cell::new(BUDGET) })
     }
 
     pub(super) fn is_armed(&self) -> bool {
@@ -275,7 +291,7 @@ impl Source {
         let mut look = |of: &mut S| {
             let found = look(of)?;
             self.budget.set(self.budget.get() - 1);
-            self.waited.set(false);
+            self.quiet_since.set(None);
             self.disarm(of);
             if number != ALONE {
                 // They rely on being told, and nobody rings for one who is awake.
@@ -290,14 +306,25 @@ impl Source {
         if self.is_still_armed(number, task.waker()) {
             return Poll::Pending;
         }
-        if !self.waited.replace(true) {
-            // One more turn, for whoever is going to send from this very thread: to arm takes a fence on every processor.
+        if self.is_worth_a_turn(of.patience()) {
             task.waker().wake_by_ref();
             return Poll::Pending;
         }
         self.set_waker(number, task.waker());
         self.arm(of);
         look(of).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Whether to look again after the others have had a turn: once in any case, for whoever is going to send from this very thread, and for
+    /// as long as it may be worth: to arm takes a fence on every processor, and to be told a wake-up or two.
+    fn is_worth_a_turn(&self, patience: Duration) -> bool {
+        match self.quiet_since.get() {
+            None => {
+                self.quiet_since.set(Some(Instant::now()));
+                true
+            }
+            Some(since) => since.elapsed() < patience,
+        }
     }
 
     /// Whether we are armed and this one was not told since, so that the look before this was the one that counts. Then `waker` is told.

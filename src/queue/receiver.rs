@@ -60,7 +60,7 @@ pub struct Receiver {
     role: Own<AtomicU32>,
     pub(super) sleeper: Sleeper,
     pub(super) interrupted: Interrupted,
-    waiter: Waiter,
+    pub(super) waiter: Waiter,
     pub(super) memory: Arc<Region>,
     pub(super) bell: Arc<Region>,
     /// None for a pair, which is in no directory.

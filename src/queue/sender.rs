@@ -36,7 +36,7 @@ pub struct Sender {
     /// Padded: handles that lie side by side in one process must not share a cache line.
     pub(super) lane: CachePadded<Writer>,
     pub(super) room: Sleeper,
-    waiter: Waiter,
+    pub(super) waiter: Waiter,
     number: u32,
     terms: Terms,
     pub(super) on_full: OnFull,

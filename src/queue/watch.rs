@@ -7,6 +7,7 @@ use crate::bell::Sleeper;
 use crate::epoch::Epoch;
 use crate::error::TrySendError;
 use crate::lane::{Reader, Scout};
+use std::time::Duration;
 
 /// What is looked at for a receiver in another thread; see [`Scout`].
 pub(crate) struct Lookout {
@@ -45,6 +46,11 @@ impl Receiver {
         self.has_news() || self.is_finished()
     }
 
+    /// How long it is worth looking before sleeping.
+    pub(crate) fn patience(&self) -> Duration {
+        self.waiter.patience()
+    }
+
     /// A lookout for the lanes that are known.
     pub(crate) fn lookout(&self) -> Lookout {
         let (epoch, seen_epoch) = self.epoch();
@@ -55,6 +61,11 @@ impl Receiver {
 impl Sender {
     pub(crate) fn sleeper(&self) -> &Sleeper {
         &self.room
+    }
+
+    /// How long it is worth looking before sleeping.
+    pub(crate) fn patience(&self) -> Duration {
+        self.waiter.patience()
     }
 
     /// Whether a message without room waits for some.
