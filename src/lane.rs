@@ -3,6 +3,8 @@
 //! Composes [`ring`](crate::ring) and [`bell`](crate::bell) over the memory of three files. Knows nothing of the files
 //! themselves, of locks, or of other lanes.
 
+#[cfg(not(laneway_loom))]
+mod follow;
 mod pressure;
 mod reader;
 #[cfg(not(laneway_loom))]
@@ -12,6 +14,8 @@ mod tests;
 mod view;
 mod writer;
 
+#[cfg(not(laneway_loom))]
+pub(crate) use follow::{Follower, Sight};
 pub use pressure::Pressure;
 pub(crate) use pressure::{Marks, Waiting};
 pub(crate) use reader::Reader;

@@ -481,7 +481,7 @@ impl Observer {
             }
             Ok(None) => Seen::Nothing,
             Err(Lapped::By(position)) => Seen::Lapped(position),
-            Err(Lapped::Damaged) => panic!("an observer took the bytes of another lap for damage"),
+            Err(Lapped::Damaged(_)) => panic!("an observer took the bytes of another lap for damage"),
         }
     }
 }

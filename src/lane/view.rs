@@ -1,7 +1,7 @@
 //! What anyone may see of a lane.
 
 use super::{Memory, Pressure, Waiting};
-use crate::error::Damage;
+use crate::error::{Broken, Damage, Fault};
 use crate::layout::{self, CommitWord, Kind, Place};
 use crate::record::{Record, Rules};
 use crate::region::{Peer, Window};
@@ -98,6 +98,50 @@ impl View {
         self.read_pos.load_acquire()
     }
 
+    /// Where the receiver is, as [`begin`](Self::begin), and how many messages it had released by then. It counts after it has
+    /// moved on, and nothing orders the two: of what it released at that moment the count may know or not.
+    pub(crate) fn released(&self) -> (u64, u64) {
+        let mut read_pos = self.begin();
+        let mut received = self.received.load();
+        // The two words share a cache line: nearly always the second look finds what the first one did.
+        for _ in 0..8 {
+            let again = self.begin();
+            if again == read_pos {
+                break;
+            }
+            read_pos = again;
+            received = self.received.load();
+        }
+        (read_pos, received)
+    }
+
+    /// The oldest position at which nothing has been overwritten yet.
+    pub(crate) fn oldest(&self) -> u64 {
+        // ORDERING(begin): what is copied next may begin there.
+        self.accepted.load_acquire()
+    }
+
+    /// The most bytes of records that the lane can hold at a time.
+    pub(crate) fn most(&self) -> u64 {
+        self.table.most()
+    }
+
+    /// The damage for which the receiver retired the lane, or for which nothing more can be seen of it from `position` on.
+    pub(crate) fn damage(&self, position: u64) -> Option<Damage> {
+        let truncated = Broken { fault: Fault::Truncated, position, found: 0 };
+        self.memory.damage_on_record().or_else(|| self.was_truncated().then(|| self.as_damage(truncated)))
+    }
+
+    /// Whether a page of the file was found missing: what was copied may be zeros.
+    pub(crate) fn was_truncated(&self) -> bool {
+        self.memory.lane.was_truncated() || self.memory.receiver.was_truncated()
+    }
+
+    /// As damage of this lane.
+    pub(crate) fn as_damage(&self, broken: Broken) -> Damage {
+        self.memory.damage(broken)
+    }
+
     /// Copies the message at `position`, or what follows it: `Ok(None)` when nothing is committed there. What lies in a
     /// segment is read by `read`, at an offset of the lane's file: touching a segment that was just given back would take
     /// its bytes again.
@@ -110,29 +154,27 @@ impl View {
         read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
     ) -> Result<Option<(Record, Vec<u8>)>, Lapped> {
         if !ring::is_position(position) {
-            return Err(Lapped::Damaged);
+            return Err(Lapped::Damaged(Broken { fault: Fault::ReadPosition, position, found: position }));
         }
-        let copied = match self.table.locate(position) {
-            Ok(place) if place.is_ring() => self.copy_from_ring(&place, position),
-            Ok(place) => self.copy_from_segment(&place, position, read),
-            Err(_) => None,
-        };
+        let copied = self.table.locate(position).and_then(|place| match place.is_ring() {
+            true => self.copy_from_ring(&place, position),
+            false => self.copy_from_segment(&place, position, read),
+        });
         // ORDERING(lapped): the copy before the load of what the sender had accepted by then.
         fence(Ordering::Acquire);
-        // ORDERING(begin): what is copied next may begin there.
-        let accepted = self.accepted.load_acquire();
+        let accepted = self.oldest();
         if accepted > position {
             return Err(Lapped::By(accepted));
         }
-        copied.ok_or(Lapped::Damaged)
+        copied.map_err(Lapped::Damaged)
     }
 
     fn rules(&self) -> Rules<'_> {
         Rules { table: &self.table, max_len: self.memory.max_message }
     }
 
-    fn copy_from_ring(&self, place: &Place, position: u64) -> Option<Option<(Record, Vec<u8>)>> {
-        let Some(record) = self.rules().inspect(&self.ring, place, position).ok()? else { return Some(None) };
+    fn copy_from_ring(&self, place: &Place, position: u64) -> Result<Option<(Record, Vec<u8>)>, Broken> {
+        let Some(record) = self.rules().inspect(&self.ring, place, position)? else { return Ok(None) };
         let len = payload_len(&record);
         let mut bytes = Vec::with_capacity(len);
         // SAFETY: I5: the record was found to end before the ring does. The vector has room for `len` bytes, and has that
@@ -142,7 +184,7 @@ impl View {
             self.ring.payload(record.position).copy_out(0, bytes.as_mut_ptr(), len);
             bytes.set_len(len);
         }
-        Some(Some((record, bytes)))
+        Ok(Some((record, bytes)))
     }
 
     fn copy_from_segment(
@@ -150,16 +192,19 @@ impl View {
         place: &Place,
         position: u64,
         read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
-    ) -> Option<Option<(Record, Vec<u8>)>> {
+    ) -> Result<Option<(Record, Vec<u8>)>, Broken> {
         let offset = |position: u64| place.offset + (position & (place.window - 1));
+        let mut read = |position, to: &mut [u8]| match read(offset(position), to) {
+            true => Ok(()),
+            false => Err(Broken { fault: Fault::Truncated, position, found: 0 }),
+        };
         let mut word = [0; 8];
-        if !read(offset(position), &mut word) {
-            return None;
-        }
+        read(position, &mut word)?;
         let word = CommitWord(u64::from_le_bytes(word));
-        let Some(record) = self.rules().judge(word, place, position).ok()? else { return Some(None) };
+        let Some(record) = self.rules().judge(word, place, position)? else { return Ok(None) };
         let mut bytes = vec![0; payload_len(&record)];
-        read(offset(record.position + 8), &mut bytes).then_some(Some((record, bytes)))
+        read(record.position + 8, &mut bytes)?;
+        Ok(Some((record, bytes)))
     }
 }
 
@@ -174,5 +219,5 @@ pub(crate) enum Lapped {
     /// The sender has moved on; everything below this position may have been overwritten.
     By(u64),
     /// What stands there is no record.
-    Damaged,
+    Damaged(Broken),
 }

@@ -10,11 +10,11 @@
 
 use super::envelope::{Envelope, Malformed, Opened};
 use super::post::{RETRY, log_queue};
-use crate::error::{Error, SendError};
+use crate::error::{Cause, Error, SendError};
 use crate::ledger::Key;
 use crate::queue::{OnFull, Queue, Receiver, Sender};
 use bytemuck::{Pod, Zeroable};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,6 +55,59 @@ pub(super) enum Strike {
 struct Record {
     serial: u64,
     key: Key,
+}
+
+/// What stands in a record of the log.
+enum Entry {
+    Letter(Letter),
+    Strike(Key, Strike),
+    /// No receiver of this version wrote it; it is passed when its turn comes.
+    Nothing,
+}
+
+fn read(record: &[u8]) -> Entry {
+    const LEN: usize = size_of::<Label>();
+    let found = record.get(..LEN).map(bytemuck::pod_read_unaligned::<Label>);
+    let Some((label, key)) = found.and_then(|label| Some((label, Key::from_word(label.key)?))) else {
+        return Entry::Nothing;
+    };
+    if record.len() == LEN {
+        return Entry::Strike(key, if label.attempts > 0 { Strike::TakenBack } else { Strike::Settled });
+    }
+    let bytes = record[LEN..].to_vec();
+    let Label { due, attempts, uid, .. } = label;
+    Envelope::of_bytes(&bytes)
+        .map_or(Entry::Nothing, |opened| Entry::Letter(Letter { key, due, attempts, uid, opened, bytes }))
+}
+
+/// What a mailbox's log holds, for an onlooker.
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) letters: HashMap<Key, Letter>,
+    /// Messages that are struck out, here or in their lanes.
+    pub(super) struck: HashSet<Key>,
+}
+
+impl Log {
+    /// Reads it. Opens what is there and makes nothing.
+    pub(super) fn look(mailbox: &Path) -> Result<Log, Error> {
+        let mut log = Log::default();
+        let queue = match Queue::open(mailbox.join(RETRY)) {
+            Err(error) if matches!(error.cause(), Cause::NotFound) => return Ok(log),
+            answer => answer?,
+        };
+        for peeked in queue.observe()?.peek(usize::MAX)? {
+            match read(&peeked.payload) {
+                Entry::Letter(letter) => drop(log.letters.insert(letter.key, letter)),
+                Entry::Strike(key, _) => {
+                    log.letters.remove(&key);
+                    log.struck.insert(key);
+                }
+                Entry::Nothing => {}
+            }
+        }
+        Ok(log)
+    }
 }
 
 /// The messages that are kept, and the log.
@@ -102,24 +155,10 @@ impl Kept {
 
     /// Takes a record of the log into memory.
     fn recall(&mut self, record: &[u8]) {
-        const LEN: usize = size_of::<Label>();
-        let label = record.get(..LEN).map(bytemuck::pod_read_unaligned::<Label>);
-        if let Some(label) = label.filter(|_| record.len() == LEN)
-            && let Some(key) = Key::from_word(label.key)
-        {
-            self.note_struck(key, if label.attempts > 0 { Strike::TakenBack } else { Strike::Settled });
-            return;
-        }
-        let letter = label.and_then(|label| {
-            let bytes = record[LEN..].to_vec();
-            let opened = Envelope::of_bytes(&bytes).ok()?;
-            let Label { due, attempts, uid, .. } = label;
-            Some(Letter { key: Key::from_word(label.key)?, due, attempts, uid, opened, bytes })
-        });
-        match letter {
-            Some(letter) => self.note(letter),
-            // No receiver of this version wrote it; it is passed when its turn comes.
-            None => self.note_nothing(),
+        match read(record) {
+            Entry::Letter(letter) => self.note(letter),
+            Entry::Strike(key, strike) => self.note_struck(key, strike),
+            Entry::Nothing => self.note_nothing(),
         }
     }
 

@@ -1,10 +1,10 @@
 //! What there is to be seen of a mailbox's messages, for people: nothing is taken, and nobody is disturbed.
 
-use super::envelope::{self, Content, Envelope, Opened};
+use super::envelope::{self, Content, Envelope, Kind, Opened};
 use super::handle::Mailbox;
 use super::ticket::{Status, Ticket};
 use crate::error::Error;
-use crate::queue::{self, Observer};
+use crate::queue::{self, Observer, Priority};
 use std::time::Duration;
 
 /// A message that waits or is taken, as an onlooker sees it.
@@ -13,14 +13,42 @@ use std::time::Duration;
 pub struct Peeked {
     /// Which message it is.
     pub ticket: Ticket,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Who sent it, by its own word; empty when it did not say.
     pub from: String,
     /// How long ago it was sent.
     pub age: Duration,
     /// What the body is.
     pub content: Content,
-    /// The body.
+    /// Whether its sender waits for an answer.
+    pub wants_reply: bool,
+    /// The body; the whole message when what stands before it breaks the rules.
     pub body: Vec<u8>,
+    /// What is wrong with what stands before the body, as a sentence: it will be a dead letter, and there is no more to say of it.
+    pub malformed: Option<String>,
+}
+
+impl Peeked {
+    /// What an observer of a mailbox's queue has seen.
+    pub(super) fn of(message: queue::Peeked, mailbox: u32, now: u64) -> Peeked {
+        let queue::Peeked { ticket, priority, mut payload, .. } = message;
+        let ticket = Ticket { mailbox, message: ticket };
+        let read = |Opened { envelope, body }: Opened| {
+            let name = &payload[envelope::LEN..][..envelope.name_len.into()];
+            let from = String::from_utf8_lossy(name).into_owned();
+            let content = Content::from_byte(envelope.content).unwrap_or_default();
+            (from, envelope.age(now), content, envelope.kind == Kind::Request as u8, body, None)
+        };
+        let (from, age, content, wants_reply, body, malformed) = Envelope::of_bytes(&payload).map_or_else(
+            |wrong| {
+                let why = format!("its envelope breaks the rules: {} is {}", wrong.field, wrong.found);
+                (String::new(), Duration::ZERO, Content::Bytes, false, 0, Some(why))
+            },
+            read,
+        );
+        Peeked { ticket, priority, from, age, content, wants_reply, body: payload.split_off(body), malformed }
+    }
 }
 
 impl Mailbox {
@@ -33,15 +61,7 @@ impl Mailbox {
 
     /// What an observer of [the mail](Self::observer) has seen, as mail; none for what is no mail.
     pub fn read_mail(&self, message: queue::Peeked) -> Option<Peeked> {
-        let Opened { envelope, body } = Envelope::of_bytes(&message.payload).ok()?;
-        let name = &message.payload[envelope::LEN..][..envelope.name_len.into()];
-        Some(Peeked {
-            ticket: Ticket { mailbox: self.id, message: message.ticket },
-            from: String::from_utf8_lossy(name).into_owned(),
-            age: envelope.age(self.clock.now()),
-            content: Content::from_byte(envelope.content)?,
-            body: message.payload[body..].to_vec(),
-        })
+        Some(Peeked::of(message, self.id, self.clock.now())).filter(|mail| mail.malformed.is_none())
     }
 
     /// The observer of the queue in which the mail lies: its lanes, its bytes, and its messages with what stands before them.

@@ -21,7 +21,9 @@ mod receiver;
 mod schedule;
 mod sender;
 mod sender_options;
+mod tail;
 mod take;
+mod upcoming;
 mod watch;
 
 pub use batch::{Batch, BatchError};
@@ -41,6 +43,7 @@ pub use rate::RateLimit;
 pub use receiver::Receiver;
 pub use sender::Sender;
 pub use sender_options::SenderOptions;
+pub use tail::{Since, Tail, Traffic};
 pub(crate) use watch::Lookout;
 
 use crate::error::{Cause, Error};

@@ -94,9 +94,12 @@ pub struct LaneStat {
 
 /// A message that an observer has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Peeked {
     /// Which message it is.
     pub ticket: Ticket,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Its payload.
     pub payload: Vec<u8>,
 }
@@ -200,18 +203,18 @@ impl Observer {
     pub fn peek(&mut self, max: usize) -> Result<Vec<Peeked>, Error> {
         self.find_lanes()?;
         let mut seen = Vec::new();
-        for (number, (_, view)) in &self.lanes {
+        for (number, (priority, view)) in &self.lanes {
             let mut at = view.begin();
             let mut lane = Vec::new();
             while lane.len() < max {
-                match view.copy(at, &mut |offset, to| self.directory.read_lane(*number, offset, to)) {
-                    Ok(None) | Err(Lapped::Damaged) => break,
+                match view.copy(at, &mut |offset, to| self.read_lane(*number, offset, to)) {
+                    Ok(None) | Err(Lapped::Damaged(_)) => break,
                     Err(Lapped::By(position)) => at = position,
                     Ok(Some((record, payload))) => {
                         at = record.next;
                         if record.kind == layout::Kind::Data {
                             let ticket = Ticket { lane: *number, position: record.position };
-                            lane.push(Peeked { ticket, payload });
+                            lane.push(Peeked { ticket, priority: *priority, payload });
                         }
                     }
                 }
@@ -227,20 +230,42 @@ impl Observer {
         if !self.lanes.contains_key(&lane) {
             self.find_lanes()?;
         }
-        let Some((_, view)) = self.lanes.get(&lane) else { return Ok(None) };
+        let Some((priority, view)) = self.lanes.get(&lane) else { return Ok(None) };
         let mut at = position;
         // What is no message leads to one: two jumps and a pad at most.
         for _ in 0..4 {
             match view.copy(at, &mut |offset, to| self.directory.read_lane(lane, offset, to)) {
                 Ok(Some((record, payload))) if record.kind == layout::Kind::Data => {
                     let ticket = Ticket { lane, position: record.position };
-                    return Ok(Some(Peeked { ticket, payload }));
+                    return Ok(Some(Peeked { ticket, priority: *priority, payload }));
                 }
                 Ok(Some((record, _))) => at = record.next,
                 Ok(None) | Err(_) => return Ok(None),
             }
         }
         Ok(None)
+    }
+
+    /// The lanes that are known.
+    pub(crate) fn views(&self) -> impl Iterator<Item = (u32, Priority, &View)> {
+        self.lanes.iter().map(|(number, (priority, view))| (*number, *priority, view))
+    }
+
+    pub(super) fn view(&self, number: u32) -> Option<&View> {
+        self.lanes.get(&number).map(|(_, view)| view)
+    }
+
+    /// Reads bytes of a lane's file; false when they are not there.
+    pub(super) fn read_lane(&self, number: u32, offset: u64, to: &mut [u8]) -> bool {
+        self.directory.read_lane(number, offset, to)
+    }
+
+    pub(super) fn bell(&self) -> &Arc<Region> {
+        &self.bell
+    }
+
+    pub(super) fn failed(&self, cause: Cause) -> Error {
+        self.directory.error("observe", cause)
     }
 
     fn lane(&self, number: u32, priority: Priority, view: &View) -> Result<LaneStat, Error> {
