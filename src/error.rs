@@ -249,7 +249,7 @@ impl Fault {
         .find(|fault| *fault as u32 == word)
     }
 
-    fn sentence(self) -> &'static str {
+    pub(crate) fn sentence(self) -> &'static str {
         match self {
             Fault::Kind => "no record is of this kind",
             Fault::Flags => "the record carries unknown flags",

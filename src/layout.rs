@@ -5,8 +5,10 @@
 #![doc = include_str!("../docs/format.md")]
 
 mod offsets;
+mod words;
 
 pub use offsets::*;
+pub use words::*;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -477,35 +479,47 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "it reads a page, and no memory of ours")]
     fn the_offsets_of_the_format_page_are_those_of_the_code() {
-        macro_rules! of_header { ($($field:ident)*) => { [$(("header", stringify!($field), std::mem::offset_of!(Header, $field))),*] } }
-        macro_rules! of_module { ($module:ident: $($word:ident)*) => { [$((stringify!($module), stringify!($word), $module::$word)),*] } }
-        let code = [
-            &of_header!(magic version kind queue_id boot_id ring_capacity overflow_limit max_message max_lanes fence_mode
-                trust lane priority ledger_entries segment_slots created_ns features reserved checksum)[..],
-            &of_module!(bell: SEQ RUNG_AT LANES_EPOCH STAMP),
-            &of_module!(receiver: SLEEPS ROLE ATTACHES SLOTS),
-            &of_module!(slot: READ_POS RECEIVED FAULT FAULT_POSITION FAULT_FOUND SEQ RUNG_AT),
-            &of_module!(lane: WRITE_HINT SENT ACCEPTED CLOSED_AT ATTACHES FULL_EVENTS DROPPED PRESSURE
-                RESERVED HIGH_WATER SLEEPS SEGMENTS),
-            &[("lane", "ring", RING)],
-            &of_module!(ledger: SEQ SPILLED COUNTERS HISTOGRAM ENTRIES),
-            &of_module!(entry: KEY STATE AT EXTRA),
-            &of_module!(desk: WAITS WORDS REFUSED),
-            &of_module!(segment: START END FILE FROM),
+        macro_rules! of_header { ($($field:ident)*) => { [$(("header", stringify!($field), std::mem::offset_of!(Header, $field), "")),*] } }
+        let of_table = |of, words: &[Word]| {
+            words.iter().map(|word| (of, word.name, word.offset, if word.len == 4 { "u32" } else { "u64" })).collect()
+        };
+        let table = |of, name, at| vec![(of, name, at, "")];
+        let code: Vec<(&str, &str, usize, &str)> = [
+            of_header!(magic version kind queue_id boot_id ring_capacity overflow_limit max_message max_lanes fence_mode
+                trust lane priority ledger_entries segment_slots created_ns features reserved checksum).to_vec(),
+            of_table("bell", BELL_WORDS),
+            of_table("receiver", RECEIVER_WORDS),
+            table("receiver", "slots", receiver::SLOTS),
+            of_table("slot", SLOT_WORDS),
+            of_table("lane", LANE_WORDS),
+            table("lane", "segments", lane::SEGMENTS),
+            table("lane", "ring", RING),
+            of_table("ledger", LEDGER_WORDS),
+            table("ledger", "counters", ledger::COUNTERS),
+            table("ledger", "histogram", ledger::HISTOGRAM),
+            table("ledger", "entries", ledger::ENTRIES),
+            of_table("entry", ENTRY_WORDS),
+            of_table("desk", DESK_WORDS),
+            of_table("segment", SEGMENT_WORDS),
         ]
         .concat();
-        let code: Vec<String> =
-            code.iter().map(|(of, name, at)| format!("{of} {} {at}", name.to_lowercase())).collect();
-        let page: Vec<String> = include_str!("../docs/format.md")
+        // Of what is no single word the types are for people.
+        let code: Vec<_> =
+            code.iter().map(|(of, name, at, len)| (format!("{of} {} {at}", name.to_lowercase()), *len)).collect();
+        let page: Vec<_> = include_str!("../docs/format.md")
             .lines()
             .filter_map(|line| {
                 let cells: Vec<&str> = line.split('|').map(str::trim).collect();
                 let at: usize = cells.get(2)?.parse().ok()?;
                 // What a layer above writes is compared there.
                 let ours = cells[1] != "envelope";
-                ours.then(|| format!("{} {} {at}", cells[1], cells[4]))
+                ours.then(|| (format!("{} {} {at}", cells[1], cells[4]), cells[3]))
             })
             .collect();
-        assert_eq!(page, code);
+        assert_eq!(page.len(), code.len());
+        for (page, code) in page.iter().zip(&code) {
+            assert_eq!(page.0, code.0);
+            assert!(code.1.is_empty() || page.1 == code.1, "{} is {} here and {} there", code.0, code.1, page.1);
+        }
     }
 }

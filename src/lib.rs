@@ -9,6 +9,8 @@ compile_error!("laneway runs on little-endian Linux with 64-bit atomics");
 #[cfg(not(laneway_loom))]
 pub mod agent;
 mod bell;
+#[cfg(not(laneway_loom))]
+pub mod dump;
 mod epoch;
 mod error;
 #[cfg(not(laneway_loom))]

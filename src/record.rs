@@ -156,4 +156,15 @@ impl<'a> Walk<'a> {
         }
         Ok(Some(record))
     }
+    /// The first `max` bytes of the payload of the message that was just passed.
+    #[cfg(not(laneway_loom))]
+    pub(crate) fn payload(&self, message: &Record, max: usize) -> Vec<u8> {
+        let len = max.min(message.len as usize);
+        let first = message.position + 8;
+        // ORDERING(hint): relaxed; whoever wants the bytes to belong together walks through a copy.
+        let word = |at: u64| self.window.word(first + at).load(Ordering::Relaxed).to_le_bytes();
+        let mut bytes: Vec<u8> = (0..len as u64).step_by(8).flat_map(word).collect();
+        bytes.truncate(len);
+        bytes
+    }
 }

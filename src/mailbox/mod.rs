@@ -59,6 +59,7 @@ pub use inbox::{Inbox, Interrupter, RecvError};
 pub use look::{Tail, Waiting};
 pub use onlooker::Peeked;
 pub use post::Post;
+pub(crate) use post::QUEUES;
 pub use reply_stream::{ReplyError, ReplyStream};
 pub use request::{Answer, RequestError};
 pub use settings::{Backoff, Settings, WhenFull};

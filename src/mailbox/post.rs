@@ -42,6 +42,8 @@ const MAIL: &str = "mail";
 pub(super) const CONTROL: &str = "control";
 pub(super) const RETRY: &str = "retry";
 pub(super) const DEAD: &str = "dead";
+/// All that there may be in a mailbox's directory.
+pub(crate) const QUEUES: [&str; 4] = [MAIL, CONTROL, RETRY, DEAD];
 /// How the names of mailboxes begin that are being removed.
 const HIDDEN: &str = ".laneway-mail-";
 
@@ -205,7 +207,7 @@ impl Post {
 
 /// Removes a mailbox's directory, which has no name any more by which it is found.
 fn dismantle(hidden: &Path) -> Result<(), Error> {
-    for queue in [MAIL, CONTROL, RETRY, DEAD] {
+    for queue in QUEUES {
         match Queue::remove(hidden.join(queue)) {
             Err(error) if !matches!(error.cause(), Cause::NotFound) => return Err(error),
             _ => {}

@@ -148,7 +148,7 @@ impl State {
         }
     }
 
-    pub(super) fn from_code(code: u8) -> State {
+    pub(crate) fn from_code(code: u8) -> State {
         STATES.iter().find(|(known, _)| *known == code).map_or(State::Unknown, |(_, state)| *state)
     }
 
@@ -180,7 +180,7 @@ impl Reason {
         }
     }
 
-    pub(super) fn from_code(code: u8) -> Reason {
+    pub(crate) fn from_code(code: u8) -> Reason {
         REASONS.iter().find(|(known, _)| *known == code).map_or(Reason::None, |(_, reason)| *reason)
     }
 

@@ -44,13 +44,25 @@ pub(super) fn lane_name(number: u32) -> String {
     format!("lane-{number:03}")
 }
 
+/// What a file of this name is, if it is one that is mapped.
+pub(crate) fn kind_of(name: &str) -> Option<FileKind> {
+    match name {
+        QUEUE => Some(FileKind::Queue),
+        BELL => Some(FileKind::Bell),
+        RECEIVER => Some(FileKind::Receiver),
+        LEDGER => Some(FileKind::Ledger),
+        DESK => Some(FileKind::Desk),
+        _ => lane_number(name).map(|_| FileKind::Lane),
+    }
+}
+
 /// The number of the lane whose file has this name.
-pub(super) fn lane_number(name: &str) -> Option<u32> {
+pub(crate) fn lane_number(name: &str) -> Option<u32> {
     let number: u32 = name.strip_prefix("lane-")?.parse().ok()?;
     (lane_name(number) == name).then_some(number)
 }
 
-pub(super) fn is_queue_file(name: &str) -> bool {
+pub(crate) fn is_queue_file(name: &str) -> bool {
     let owner = [".lock", ".new", ".alive"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     [QUEUE, BELL, RECEIVER, RECEIVER_LOCK, LEDGER, DESK, TRIAL].contains(&name)
         || owner == RECEIVER

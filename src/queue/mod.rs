@@ -29,6 +29,7 @@ mod watch;
 pub use batch::{Batch, BatchError};
 pub use claim::Claim;
 pub use drain::{Drain, TurnEnd};
+pub(crate) use files::{is_queue_file, kind_of, lane_number};
 #[cfg(fuzzing)]
 pub use fuzzed::{Fuzzed, Part, Plan};
 pub(crate) use interrupt::Interrupter;

@@ -250,7 +250,7 @@ impl Options {
     }
 
     /// Whether a header's limits are ones that these functions could have made.
-    pub(super) fn are_limits_of(header: &Header) -> Result<(), Cause> {
+    pub(crate) fn are_limits_of(header: &Header) -> Result<(), Cause> {
         let made = Options {
             capacity: header.ring_capacity,
             max_lanes: header.max_lanes,

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, Range};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// The memory of one file, mapped once; lives as long as anything made from it.
@@ -67,6 +68,11 @@ impl Region {
         Ok(Arc::new(Region { base: map.as_mut_ptr(), len, writable, guard, memory: Memory::File(map, file) }))
     }
 
+    /// Bytes of memory.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Maps the pages of the first `len` bytes, which the file has, at once: otherwise each costs a fault in the first lap, on both
     /// sides. An older kernel refuses, and a page that is missing is for later.
     ///
@@ -106,6 +112,34 @@ impl Region {
     #[inline(always)]
     pub(crate) fn was_truncated(&self) -> bool {
         self.guard.as_ref().is_some_and(Guard::was_hit)
+    }
+
+    /// A copy of a file, as long as `len`: the file's bytes as far as it has any, then zeros. Reads, and maps nothing of it. Also how
+    /// many bytes there were, and what went wrong on the way.
+    pub(crate) fn copy_of(file: &File, len: usize) -> io::Result<(Arc<Region>, u64, Option<io::Error>)> {
+        let mut map = MmapOptions::new().len(len).no_reserve_swap().map_anon()?;
+        let mut chunk = vec![0; 64 << 10];
+        let (mut at, mut failure) = (0, None);
+        while at < len {
+            let wanted = chunk.len().min(len - at);
+            let read = match file.read_at(&mut chunk[..wanted], at as u64) {
+                Ok(0) => break,
+                Ok(read) => &chunk[..read],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            };
+            // What is zero already takes no memory.
+            if read.iter().any(|byte| *byte != 0) {
+                map[at..at + read.len()].copy_from_slice(read);
+            }
+            at += read.len();
+        }
+        let base = map.as_mut_ptr();
+        let region = Region { base, len, writable: false, guard: None, memory: Memory::Anonymous(map) };
+        Ok((Arc::new(region), at as u64, failure))
     }
 
     /// Zeroed memory of this process alone, for threads.
