@@ -2,6 +2,7 @@
 
 use crate::mail::args as mail;
 use crate::observatory::Observatory;
+use crate::onlook::args as onlook;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use laneway::OnFull;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use std::time::Duration;
 /// /dev/shm/laneway-UID. NAME, of a mailbox, is a path in the same way; otherwise a name under $LANEWAY_POST, else `post` in
 /// the directory of the queues.
 ///
-/// Exit codes: 0 done, 1 nothing came before the time ran out (recv, wait, request, serve), it was too late (cancel), there is no
+/// Exit codes: 0 done, 1 nothing came before the time ran out or was there (recv, wait, request, serve, tail, peek, record), it was too late (cancel), there is no
 /// such message (status, dead), something was wrong (demo) or a ratio was missed (bench), 2 error.
 #[derive(Debug, Parser)]
 #[command(name = "laneway", version)]
@@ -49,6 +50,16 @@ pub(crate) enum Command {
     Top(Top),
     /// Give back memory that lanes without a sender hold and do not need
     Trim(Trim),
+    /// Print what goes through a queue or is sent to a mailbox, live, without taking it
+    Tail(onlook::Tail),
+    /// Print what a receiver would get next, without taking it
+    Peek(onlook::Peek),
+    /// Print everything that the files of a queue hold, also of one that is dead, damaged, or a copy
+    Dump(onlook::Dump),
+    /// Write down what goes through a queue or is sent to a mailbox, without taking it
+    Record(onlook::Record),
+    /// Send again what was recorded
+    Replay(onlook::Replay),
     /// Send messages; creates the queue if it is missing
     Send(Send),
     /// Receive messages: wait for one, print it, and all that are there by then

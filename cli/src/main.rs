@@ -15,6 +15,7 @@ mod man;
 mod metrics;
 mod observatory;
 mod open_files;
+mod onlook;
 mod output;
 mod place;
 mod plain;
@@ -46,6 +47,11 @@ fn main() -> ExitCode {
         Command::Stat(args) => stat::run(args, json),
         Command::Top(args) => top::run(args, json),
         Command::Trim(args) => trim::run(args, json),
+        Command::Tail(args) => onlook::tail(args, json),
+        Command::Peek(args) => onlook::peek(args, json),
+        Command::Dump(args) => onlook::dump(args, json),
+        Command::Record(args) => onlook::record(args, json),
+        Command::Replay(args) => onlook::replay(args, json),
         Command::Send(args) => send::run(args, json),
         Command::Recv(args) => recv::run(args, json),
         Command::Drain(args) => drain::run(args, json),

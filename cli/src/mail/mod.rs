@@ -19,6 +19,7 @@ pub(crate) use wake::run as wake;
 
 use crate::place;
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use laneway::mailbox::{Content, Mailbox, Ticket};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -63,7 +64,7 @@ fn body(given: Option<OsString>) -> Result<Vec<u8>> {
 }
 
 /// What is in a message of which nobody says so.
-fn guess(body: &[u8]) -> Content {
+pub(crate) fn guess(body: &[u8]) -> Content {
     if str::from_utf8(body).is_ok() { Content::Text } else { Content::Bytes }
 }
 
@@ -81,7 +82,7 @@ impl From<args::Content> for Content {
 }
 
 /// The word for what is in a message, as on the command line.
-fn content_word(content: Content) -> &'static str {
+pub(crate) fn content_word(content: Content) -> &'static str {
     match content {
         Content::Text => "text",
         Content::Json => "json",
@@ -90,6 +91,12 @@ fn content_word(content: Content) -> &'static str {
         Content::Pod => "pod",
         _ => "bytes",
     }
+}
+
+/// What the word stands for.
+pub(crate) fn content_of(word: &str) -> Result<Content> {
+    let known = args::Content::from_str(word, false).ok();
+    known.map(Content::from).with_context(|| format!("{word:?} is no kind of content"))
 }
 
 /// A path that is the same for processes that work elsewhere, as text.

@@ -12,6 +12,7 @@ mod many;
 mod metrics;
 mod observatory;
 mod page;
+mod onlook;
 mod receiving;
 mod support;
 mod web;

@@ -1,0 +1,143 @@
+//! `laneway record`: what a tail sees, in a file; see docs/recording.md.
+
+use super::args::{Record, Watched};
+use super::{Place, Tail, show};
+use crate::{output, units};
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The version of the file, in its first line.
+pub(super) const VERSION: u64 = 1;
+
+/// How long it may take until it is noticed that it should end.
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(crate) fn run(args: Record, json: bool) -> Result<ExitCode> {
+    let Record { watched: Watched { name, since, count, timeout }, file } = args;
+    let place = Place::find(&name)?;
+    let mut tail = place.tail(since.into())?;
+    let is_stdout = file == Path::new("-");
+    let out = if is_stdout { output::stdout()? } else { open(&file)? };
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    ctrlc::set_handler(move || told.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
+    let mut recording = Recording { out: BufWriter::new(out), file, began: Instant::now(), messages: 0, missed: 0 };
+    recording.begin(&place)?;
+    let ended = recording.follow(&mut tail, count, timeout, &stop);
+    recording.flush()?;
+    let Recording { messages, missed, .. } = recording;
+    let summary = if json {
+        format!("{}\n", json!({ "messages": messages, "missed": missed }))
+    } else {
+        format!("{} messages recorded, {} missed\n", units::count(messages), units::count(missed))
+    };
+    if is_stdout {
+        output::warn(summary.trim_end());
+    } else {
+        output::print(&summary)?;
+    }
+    ended?;
+    Ok(if messages == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A file to write to that holds nothing that would be lost.
+fn open(path: &Path) -> Result<File> {
+    let failed = || format!("cannot record to {path:?}");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(failed)?;
+    let known = file.metadata().with_context(failed)?;
+    if known.is_file() && known.len() > 0 {
+        bail!("cannot record to {path:?}: it holds {} bytes already; remove it, or record to another", known.len());
+    }
+    Ok(file)
+}
+
+struct Recording {
+    out: BufWriter<File>,
+    file: PathBuf,
+    began: Instant,
+    messages: u64,
+    missed: u64,
+}
+
+impl Recording {
+    fn begin(&mut self, place: &Place) -> Result<()> {
+        let of = match place {
+            Place::Queue(_) => "queue",
+            Place::Mailbox(_) => "mailbox",
+        };
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let path = place.path().to_string_lossy();
+        self.write(&json!({
+            "laneway_recording": VERSION,
+            "of": of,
+            "path": path,
+            "began_unix_ns": nanoseconds(began),
+        }))?;
+        self.flush()
+    }
+
+    fn follow(
+        &mut self,
+        tail: &mut Tail,
+        count: Option<u64>,
+        timeout: Option<Duration>,
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        let mut quiet_since = Instant::now();
+        while count.is_none_or(|count| self.messages < count) && !stop.load(Ordering::Relaxed) {
+            if let Some(shown) = tail.next(Some(Duration::ZERO))? {
+                self.take(shown)?;
+                quiet_since = Instant::now();
+                continue;
+            }
+            // Whatever becomes of us while nothing comes, what came is in the file.
+            self.flush()?;
+            let left = timeout.map_or(LOOK, |timeout| timeout.saturating_sub(quiet_since.elapsed()).min(LOOK));
+            if left.is_zero() {
+                break;
+            }
+            if let Some(shown) = tail.next(Some(left))? {
+                self.take(shown)?;
+                quiet_since = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, shown: show::Shown) -> Result<()> {
+        let mut line = shown.json;
+        line.insert("at_ns".to_owned(), nanoseconds(self.began.elapsed()).into());
+        self.write(&Value::Object(line))?;
+        self.messages += u64::from(shown.is_message);
+        self.missed += shown.missed;
+        Ok(())
+    }
+
+    fn write(&mut self, line: &Value) -> Result<()> {
+        let written = self.out.write_all(format!("{line}\n").as_bytes());
+        self.checked(written)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let written = self.out.flush();
+        self.checked(written)
+    }
+
+    fn checked(&self, written: std::io::Result<()>) -> Result<()> {
+        // As it is, so that a reader that has seen enough is known for one.
+        written.with_context(|| {
+            format!("cannot write to {:?}; about {} messages were recorded before", self.file, self.messages)
+        })
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
