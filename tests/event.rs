@@ -352,8 +352,48 @@ fn child() {
                 }
             }
         }
+        "fork" => {
+            let events = Events::new(part.open().receiver().unwrap()).unwrap();
+            assert_eq!(events.rearm(), Rearmed::Quiet);
+            // SAFETY: this is the only thread but for the bridge's, and what the child does needs nothing that those hold.
+            #[expect(unsafe_code, reason = "fork")]
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let path = part.queue.with_file_name("of-the-child");
+                let queue = Queue::options().capacity(4096).create(path).unwrap();
+                let (mut sender, receiver) = (queue.sender().unwrap(), queue.receiver().unwrap());
+                let own = Events::new(receiver).unwrap();
+                let quiet = own.rearm() == Rearmed::Quiet;
+                sender.send(b"in the child").unwrap();
+                let told = quiet && readable(&own, LONG) && own.mail().try_recv().is_ok();
+                // SAFETY: it ends the process, without touching what its parent attached.
+                #[expect(unsafe_code, reason = "the parent's handles are not to be dropped here")]
+                unsafe {
+                    libc::_exit(if told { 7 } else { 8 })
+                }
+            }
+            let mut status = 0;
+            // SAFETY: the status is ours.
+            #[expect(unsafe_code, reason = "waiting for what was forked")]
+            let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+            assert_eq!((ended, libc::WEXITSTATUS(status)), (child, 7));
+            part.say("forked");
+            assert!(readable(&events, LONG), "the parent's bridge goes on");
+            part.say(&events.mail().try_recv().unwrap().len().to_string());
+        }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn a_forked_child_has_a_bridge_of_its_own() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 4);
+    let mut forking = Role::new("fork", queue.path()).start();
+    forking.expect("forked");
+    queue.sender().unwrap().send(b"hello").unwrap();
+    forking.expect("5");
+    assert!(forking.succeeded());
 }
 
 /// What a scribbler makes of the word costs wake-ups only.

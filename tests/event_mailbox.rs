@@ -4,8 +4,10 @@
 mod support;
 
 use futures_lite::future::block_on;
-use laneway::event::{AsyncChunks, AsyncInbox, AsyncMailbox, OutcomeEvents, Rearmed, RoomEvents, Selector};
-use laneway::mailbox::{Chunk, Content, State, StreamError};
+use laneway::event::{
+    AsyncChunks, AsyncInbox, AsyncMailbox, AsyncReplyStream, OutcomeEvents, Rearmed, RoomEvents, Selector,
+};
+use laneway::mailbox::{Content, Post, ReplyError, Settings, State, StreamError};
 use laneway::{OnFull, Queue, RateLimit, TrySendError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
@@ -240,6 +242,82 @@ fn chunks_come_to_a_task_and_a_future_that_is_dropped_takes_none() {
     drop(chunks.into_inner());
 }
 
+/// Both ends in tasks of one thread, which neither of them blocks.
+#[test]
+fn an_answer_goes_from_task_to_task_at_the_readers_pace() {
+    const COUNT: u64 = 400;
+    let dir = scratch();
+    let post = post(&dir);
+    let mut backend = post.mailbox("backend").unwrap();
+    let mut chunks = AsyncChunks::new(backend.request_stream(b"go on").unwrap()).unwrap();
+    let given_up = AsyncChunks::new(backend.request_stream(b"go on").unwrap()).unwrap();
+    let inbox = AsyncInbox::new(post.serve("backend").unwrap()).unwrap();
+    runtime().block_on(async {
+        let asked = inbox.recv().await.unwrap();
+        let unread = inbox.recv().await.unwrap();
+        let writing = async {
+            let mut answer = AsyncReplyStream::new(asked.reply_stream().unwrap().unwrap()).unwrap();
+            answer.get_mut().set_content(Content::Text);
+            for number in 0..COUNT {
+                answer.send(&payload(1, number, 1000)).await.unwrap();
+            }
+            answer.into_inner().finish().unwrap();
+        };
+        let reading = async {
+            for number in 0..COUNT {
+                let chunk = chunks.next().await.unwrap().unwrap();
+                assert_eq!((check(&chunk.body), chunk.content), ((1, number), Content::Text));
+            }
+            assert_eq!(chunks.next().await, Ok(None));
+        };
+        let cancelling = async {
+            let mut answer = AsyncReplyStream::new(unread.reply_stream().unwrap().unwrap()).unwrap();
+            while tokio::time::timeout(Duration::from_millis(20), answer.send(&[7; 1000])).await.is_ok() {}
+            drop(given_up);
+            assert_eq!(tokio::time::timeout(LONG, answer.send(&[7; 1000])).await.unwrap(), Err(ReplyError::Cancelled));
+        };
+        tokio::time::timeout(LONG, async { tokio::join!(writing, reading, cancelling) }).await.unwrap();
+    });
+}
+
+/// Served by tasks of one thread, asked by tasks of another: as many mailboxes as there are in a big house.
+#[test]
+fn five_hundred_mailboxes_in_one_process() {
+    const MAILBOXES: usize = 500;
+    let dir = scratch();
+    let options = Queue::options().capacity(4096).overflow_limit(4096).max_lanes(2);
+    let settings = Settings { outcomes: 64, ..Settings::default() };
+    let post = Post::open(dir.path().join("post")).queue_options(options).settings(settings);
+    let name = |number: usize| format!("mailbox-{number}");
+    let serving: Vec<_> =
+        (0..MAILBOXES).map(|number| AsyncInbox::new(post.serve(&name(number)).unwrap()).unwrap()).collect();
+    let asking: Vec<_> =
+        (0..MAILBOXES).map(|number| AsyncMailbox::new(post.mailbox(&name(number)).unwrap()).unwrap()).collect();
+    let served = thread::spawn(move || {
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime(), async move {
+            let all = serving
+                .into_iter()
+                .map(|inbox| tokio::task::spawn_local(async move { inbox.recv().await.unwrap().ack() }));
+            for one in all.collect::<Vec<_>>() {
+                tokio::time::timeout(LONG, one).await.unwrap().unwrap();
+            }
+        });
+    });
+    runtime().block_on(async {
+        let all = asking.into_iter().map(|mut mailbox| {
+            tokio::spawn(async move {
+                let ticket = mailbox.get_mut().send(b"work").unwrap();
+                mailbox.wait(&ticket).await.unwrap().state
+            })
+        });
+        for one in all.collect::<Vec<_>>() {
+            assert_eq!(tokio::time::timeout(LONG, one).await.unwrap().unwrap(), State::Acked);
+        }
+    });
+    served.join().unwrap();
+}
+
 /// Several tasks that serve one mailbox: each is woken, whichever of them was there first, or is given up.
 #[test]
 fn a_mailbox_is_served_by_several_tasks_of_a_thread() {
@@ -323,6 +401,7 @@ fn a_handle_that_waited_in_between_is_rung_for_again() {
 #[test]
 fn an_answer_is_a_stream_of_chunks_that_goes_on_after_an_error() {
     use futures_lite::StreamExt;
+    use laneway::mailbox::Chunk;
     let dir = scratch();
     let post = post(&dir);
     let mut backend = post.mailbox("backend").unwrap();

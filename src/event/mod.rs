@@ -6,7 +6,7 @@
 //!
 //! - [`Events`] makes a descriptor readable, for `epoll`, `poll`, `select` and whatever is built on them; so do [`RoomEvents`] for a sender without
 //!   room, and [`OutcomeEvents`] for who wants to know what became of messages;
-//! - [`AsyncReceiver`] and [`AsyncSender`], and of mailboxes [`AsyncInbox`], [`AsyncMailbox`] and [`AsyncChunks`] wake a task, of any runtime;
+//! - [`AsyncReceiver`] and [`AsyncSender`], and of mailboxes [`AsyncInbox`], [`AsyncMailbox`], [`AsyncChunks`] and [`AsyncReplyStream`] wake a task, of any runtime;
 //! - [`Selector`] wakes a thread that receives from many queues.
 //!
 //! The sending side knows nothing of it: a receiver on an event loop says asleep, as one in [`recv`](crate::Receiver::recv) does, and
@@ -21,6 +21,7 @@ mod events;
 mod inbox;
 mod mailbox;
 mod receiver;
+mod reply_stream;
 mod room;
 mod selector;
 mod sender;
@@ -33,6 +34,7 @@ pub use events::Events;
 pub use inbox::AsyncInbox;
 pub use mailbox::{AsyncMailbox, OutcomeEvents};
 pub use receiver::{AsyncReceiver, Held};
+pub use reply_stream::AsyncReplyStream;
 pub use room::RoomEvents;
 pub use selector::{Key, Selected, Selector};
 pub use sender::AsyncSender;

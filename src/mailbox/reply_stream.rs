@@ -114,6 +114,11 @@ impl ReplyStream {
         self.sender.is_detached() || !self.sender.has_receiver()
     }
 
+    /// Whose room is waited for.
+    pub(crate) fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
     fn end(&mut self, kind: Kind, reason: &str) -> Result<(), ReplyError> {
         // Whatever comes of it: that it was broken off would not fare better.
         self.ended = true;
