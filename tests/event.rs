@@ -261,6 +261,7 @@ fn a_selector_takes_turns() {
 #[test]
 fn five_hundred_queues_on_one_thread() {
     const QUEUES: u64 = 500;
+    support::open_many_files();
     const EACH: u64 = 5;
     with_each(|| {
         let dir = scratch();

@@ -284,6 +284,7 @@ fn an_answer_goes_from_task_to_task_at_the_readers_pace() {
 #[test]
 fn five_hundred_mailboxes_in_one_process() {
     const MAILBOXES: usize = 500;
+    support::open_many_files();
     let dir = scratch();
     let options = Queue::options().capacity(4096).overflow_limit(4096).max_lanes(2);
     let settings = Settings { outcomes: 64, ..Settings::default() };

@@ -457,6 +457,7 @@ fn child() {
 fn five_hundred_tasks_on_one_thread() {
     const QUEUES: u64 = 500;
     const EACH: u64 = 5;
+    support::open_many_files();
     let dir = scratch();
     let options = Queue::options().capacity(4096).overflow_limit(0).max_lanes(2);
     let queues: Vec<Queue> =

@@ -35,6 +35,13 @@ pub(crate) fn small_queue(dir: &TempDir, lanes: u32) -> Queue {
     Queue::options().capacity(4096).overflow_limit(0).max_lanes(lanes).create(dir.path().join("queue")).unwrap()
 }
 
+/// Lets this process have as many files open as it may: hundreds of queues need more than the usual 1,024.
+pub(crate) fn open_many_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}
+
 /// A small generator of numbers (SplitMix64), the same on every run.
 pub(crate) struct Rng(pub(crate) u64);
 
