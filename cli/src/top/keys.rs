@@ -47,7 +47,7 @@ pub(super) fn action(key: KeyEvent, state: &State) -> Option<Action> {
     Some(match key.code {
         KeyCode::Char('d') if control => Action::Page(1),
         KeyCode::Char('u') if control => Action::Page(-1),
-        KeyCode::Char(_) if control => return None,
+        KeyCode::Char(_) if control || key.modifiers.contains(KeyModifiers::ALT) => return None,
         KeyCode::Char('q') => Action::Quit,
         KeyCode::Char('?' | 'h') => Action::Help,
         KeyCode::Char('p' | ' ') => Action::Pause,

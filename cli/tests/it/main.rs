@@ -16,3 +16,5 @@ mod onlook;
 mod receiving;
 mod support;
 mod web;
+mod tmux;
+mod top;

@@ -18,7 +18,7 @@ use laneway_observe::Kind;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+use ratatui::widgets::{Block, Clear};
 
 /// A frame.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, palette: Palette) {
@@ -93,26 +93,31 @@ fn draw_table(frame: &mut Frame<'_>, state: &mut State, area: Rect, palette: Pal
     state.fit_rows(usize::from(area.height) - 1);
     let Some(shot) = state.shot() else { return };
     if state.counts().0 == 0 {
-        let text = Paragraph::new(nothing(state, shot)).style(palette.dim()).wrap(Wrap { trim: true });
-        frame.render_widget(text, area);
+        let lines = nothing(state, shot).into_iter().map(|line| Line::styled(line, palette.dim()));
+        draw_lines(frame, lines, area);
         return;
     }
     // Of all that is shown: what scrolls into sight does not move the columns.
     let table = Table::new(area.width, state.all_rows(), palette);
     let (sort, reversed) = state.sort();
     frame.render_widget(table.headings(sort, reversed), Rect { height: 1, ..area });
-    for (at, (entry, is_meant)) in state.rows().enumerate() {
-        frame.render_widget(table.row(entry, is_meant, shot.at), Rect { y: area.y + 1 + at as u16, height: 1, ..area });
-    }
+    let rows = state.rows().map(|(entry, is_meant)| table.row(entry, is_meant, shot.at));
+    draw_lines(frame, rows, Rect { y: area.y + 1, height: area.height - 1, ..area });
 }
 
 /// Why there are no rows.
-fn nothing(state: &State, shot: &Shot) -> String {
+fn nothing(state: &State, shot: &Shot) -> Vec<String> {
     let [queues, post] = shot.places.each_ref().map(|place| plain::text(&place.to_string_lossy()));
     match (state.counts().1, state.only_concerns(), state.filter()) {
-        (0, ..) => format!("Nothing yet. Queues in {queues} and mailboxes in {post} show here when they come."),
-        (_, true, "") => "Nothing needs attention. a shows everything.".to_owned(),
-        (all, _, filter) => format!("None of {all} has {:?} in its name. Esc shows everything.", plain::text(filter)),
+        (0, ..) => vec![
+            "Nothing yet. Here show when they come:".into(),
+            format!("queues in {queues}"),
+            format!("mailboxes in {post}"),
+        ],
+        (_, true, "") => vec!["Nothing needs attention. a shows everything.".into()],
+        (all, _, filter) => {
+            vec![format!("None of {all} has {:?} in its name. Esc shows everything.", plain::text(filter))]
+        }
     }
 }
 
@@ -120,8 +125,12 @@ fn draw_opened(frame: &mut Frame<'_>, state: &mut State, area: Rect, palette: Pa
     let (Some((key, entry)), Some(shot)) = (state.opened(), state.shot()) else { return };
     let lines = lines(key, entry, shot, area.width.into(), palette);
     state.fit_lines(area.height.into(), lines.len());
-    let seen = lines.into_iter().skip(state.scroll()).take(area.height.into());
-    for (at, line) in seen.enumerate() {
+    draw_lines(frame, lines.into_iter().skip(state.scroll()), area);
+}
+
+/// As many as there is room for, each cut where the area ends.
+fn draw_lines<'a>(frame: &mut Frame<'_>, lines: impl Iterator<Item = Line<'a>>, area: Rect) {
+    for (at, line) in lines.take(area.height.into()).enumerate() {
         frame.render_widget(line, Rect { y: area.y + at as u16, height: 1, ..area });
     }
 }
@@ -171,8 +180,10 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect, palette: Palette) {
         ])
         .collect();
     let (width, height) = (84.min(area.width), (lines.len() as u16 + 2).min(area.height));
-    let inside = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
-    frame.render_widget(Clear, inside);
+    let outside = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
     let block = Block::bordered().title(" laneway top ").title_alignment(Alignment::Center);
-    frame.render_widget(Paragraph::new(lines).block(block), inside);
+    let inside = block.inner(outside);
+    frame.render_widget(Clear, outside);
+    frame.render_widget(block, outside);
+    draw_lines(frame, lines.into_iter(), inside);
 }
