@@ -164,8 +164,9 @@ fn read_word(ledger: &Arc<Region>, at: usize) -> u64 {
 }
 
 pub(super) fn read(mailbox: &mut Mailbox) -> Result<Stats, Error> {
-    let lanes = mailbox.observer.lanes()?;
+    mailbox.observer.refresh()?;
     let waiting = mailbox.observer.depth_messages();
+    let (dropped, full_events) = mailbox.observer.lost();
     let ledger = &mailbox.memory;
     let count = |count: Count| read_word(ledger, COUNTERS + 8 * count as usize);
     let classes: Vec<u64> = (0..HISTOGRAM_CLASSES).map(|at| read_word(ledger, HISTOGRAM + 8 * at)).collect();
@@ -190,9 +191,9 @@ pub(super) fn read(mailbox: &mut Mailbox) -> Result<Stats, Error> {
         retried: count(Count::Retried),
         redelivered: count(Count::Redelivered),
         malformed: count(Count::Malformed),
-        dropped: lanes.iter().map(|lane| lane.dropped).sum(),
+        dropped,
         refused: mailbox.ledger.refused(),
-        full_events: lanes.iter().map(|lane| lane.full_events).sum(),
+        full_events,
         high_water: count(Count::HighWater),
         delivery_p50: delivery.percentile(50),
         delivery_p95: delivery.percentile(95),

@@ -189,12 +189,16 @@ impl Directory {
         file.and_then(|file| file.read_exact_at(to, offset)).is_ok()
     }
 
-    /// Bytes of memory or disk that all files take now.
-    pub(super) fn bytes(&self) -> Result<u64, Cause> {
-        let mut bytes = 0;
-        let add = |name: &str| bytes += self.dir.stat_name(name).map_or(0, |stat| stat.st_blocks as u64 * 512);
-        self.dir.names(add).map_err(|error| io("", error))?;
-        Ok(bytes)
+    /// The names of all files.
+    pub(super) fn files(&self) -> Result<Vec<String>, Cause> {
+        let mut files = Vec::new();
+        self.dir.names(|name| files.push(name.to_owned())).map_err(|error| io("", error))?;
+        Ok(files)
+    }
+
+    /// Bytes of memory or disk that these files take now; one that is gone takes none.
+    pub(super) fn bytes(&self, files: &[String]) -> u64 {
+        files.iter().map(|name| self.dir.stat_name(name).map_or(0, |stat| stat.st_blocks as u64 * 512)).sum()
     }
 
     /// Bytes of memory or disk that a lane's file takes now.
@@ -247,12 +251,15 @@ impl Directory {
 
     /// The numbers of the lanes that have files.
     pub(super) fn lane_numbers(&self) -> Result<Vec<u32>, Cause> {
-        let mut numbers = Vec::new();
-        self.dir
-            .names(|name| numbers.extend(lane_number(name).filter(|number| *number < self.terms.header.max_lanes)))
-            .map_err(|error| io("", error))?;
+        Ok(self.lanes_among(&self.files()?))
+    }
+
+    /// The numbers of the lanes whose files are among these, in order.
+    pub(super) fn lanes_among(&self, files: &[String]) -> Vec<u32> {
+        let numbers = files.iter().filter_map(|name| lane_number(name));
+        let mut numbers: Vec<u32> = numbers.filter(|number| *number < self.terms.header.max_lanes).collect();
         numbers.sort_unstable();
-        Ok(numbers)
+        numbers
     }
 
     /// Takes a lane's lock if nobody holds it and it is fit to be one.

@@ -20,6 +20,9 @@ pub struct Observer {
     unreadable: BTreeMap<u32, Cause>,
     receiver: Arc<Region>,
     bell: Arc<Region>,
+    /// The names of the queue's files, and when that was all there were.
+    files: Vec<String>,
+    listed: Option<u64>,
 }
 
 /// What can be seen of a queue as a whole.
@@ -109,7 +112,8 @@ impl Observer {
         let failed = |cause| directory.error("observe", cause);
         let receiver = directory.map_receiver(false).map_err(failed)?;
         let bell = directory.map_bell(false).map_err(failed)?;
-        let mut observer = Observer { directory, lanes: BTreeMap::new(), unreadable: BTreeMap::new(), receiver, bell };
+        let (lanes, unreadable, files, listed) = (BTreeMap::new(), BTreeMap::new(), Vec::new(), None);
+        let mut observer = Observer { directory, lanes, unreadable, receiver, bell, files, listed };
         observer.find_lanes()?;
         Ok(observer)
     }
@@ -147,7 +151,7 @@ impl Observer {
         let files: u64 = kinds.map(|kind| header.file_len(kind).next_multiple_of(layout::PAGE)).sum();
         // A lock that was born has one byte, and takes a page for it.
         let lane_files = header.file_len(layout::FileKind::Lane) + header.overflow_limit + layout::PAGE;
-        let reserved_bytes = self.directory.bytes().map_err(|cause| self.directory.error("observe", cause))?;
+        let reserved_bytes = self.directory.bytes(&self.files);
         let sound = || lanes.iter().filter(|lane| lane.damage.is_none());
         let stat = QueueStat {
             receiver_alive: self.receiver_alive()?,
@@ -186,6 +190,13 @@ impl Observer {
     /// Messages committed and not released, over the lanes that are known, as their senders and the receiver count. No system call.
     pub fn depth_messages(&self) -> u64 {
         self.lanes.values().map(|(_, view)| depth_messages(&view.glance())).sum()
+    }
+
+    /// Messages that senders dropped, and how often one found no room, over the lanes that are known. No system call.
+    pub(crate) fn lost(&self) -> (u64, u64) {
+        self.lanes.values().map(|(_, view)| view.glance()).fold((0, 0), |(dropped, full_events), glance| {
+            (dropped.saturating_add(glance.dropped), full_events.saturating_add(glance.full_events))
+        })
     }
 
     /// Looks for lanes that came since the last time.
@@ -301,7 +312,13 @@ impl Observer {
         if !self.directory.is_attached() {
             return Err(failed(Cause::Detached));
         }
-        for number in self.directory.lane_numbers().map_err(failed)? {
+        // As long as the directory is as it was, asking that is all it takes.
+        let changed_at = self.directory.changed_at();
+        if changed_at.is_some() && changed_at == self.listed {
+            return Ok(());
+        }
+        self.files = self.directory.files().map_err(failed)?;
+        for number in self.directory.lanes_among(&self.files) {
             if self.lanes.contains_key(&number) || self.unreadable.contains_key(&number) {
                 continue;
             }
@@ -316,6 +333,7 @@ impl Observer {
                 }
             }
         }
+        self.listed = changed_at;
         Ok(())
     }
 }
