@@ -19,7 +19,7 @@ use std::time::Duration;
 /// the directory of the queues.
 ///
 /// Exit codes: 0 done, 1 nothing came before the time ran out or was there (recv, wait, request, serve, tail, peek, record), it was too late (cancel), there is no
-/// such message (status, dead), something was wrong (demo) or a ratio was missed (bench), 2 error.
+/// such message (status, dead), something was wrong (demo, doctor) or a ratio was missed (bench), 2 error.
 #[derive(Debug, Parser)]
 #[command(name = "laneway", version)]
 pub(crate) struct Cli {
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Create(Create),
     /// List the queues under the root directory
     Ls,
+    /// Say what is wrong with queues and mailboxes, why it matters, and what helps
+    Doctor(Doctor),
     /// Print what there is to be measured of all queues and mailboxes, for Prometheus; or answer it by HTTP
     Metrics(Metrics),
     /// Remove queues with everything in them, also damaged ones and those of another boot
@@ -136,6 +138,22 @@ pub(crate) struct Create {
     /// Share it with the users of this group, by number: they may send and observe, you receive
     #[arg(long, value_name = "GID")]
     pub(crate) group: Option<u32>,
+}
+
+/// Looking changes nothing. Exits with 0 when nothing is wrong, with 1 when something is (a warning or an error), and with 2 when it
+/// could not look. `docs/doctor.md` lists what is looked for.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// A queue or a mailbox alone: a name, or a path with a `/`
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<OsString>,
+    /// First do what is safe: clear away what killed processes left and what is left of another boot, and give back memory that
+    /// nobody uses. Never touches what somebody holds
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Say also what is as it should be
+    #[arg(short, long)]
+    pub(crate) all: bool,
 }
 
 /// Without --listen, prints them once, in the text format of Prometheus: for scripts, and for the textfile collector. Nothing is

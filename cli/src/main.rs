@@ -6,6 +6,7 @@ mod completions;
 mod create;
 mod deliver;
 mod demo;
+mod doctor;
 mod drain;
 
 mod log;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Create(args) => create::run(args, json),
         Command::Ls => ls::run(json),
+        Command::Doctor(args) => doctor::run(args, json),
         Command::Metrics(args) => metrics::run(args, json),
         Command::Rm(args) => rm::run(args, json),
         Command::Stat(args) => stat::run(args, json),

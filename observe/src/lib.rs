@@ -18,11 +18,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod doctor;
 mod figures;
 mod history;
 mod metrics;
 mod picture;
 
+pub use doctor::{Check, Doctor, Finding, Mended, Severity};
 pub use figures::{Detail, Figures, Flow, Message};
 pub use history::{Rates, Sample};
 pub use metrics::{Format, Metrics};

@@ -21,6 +21,7 @@ pub(crate) struct View {
     dropped: Peer<AtomicU64>,
     pressure: Peer<AtomicU32>,
     high_water: Peer<AtomicU64>,
+    sleeps: Peer<AtomicU32>,
     read_pos: Peer<AtomicU64>,
     received: Peer<AtomicU64>,
     table: Table,
@@ -41,6 +42,7 @@ pub(crate) struct Glance {
     pub(crate) attaches: u64,
     pub(crate) full_events: u64,
     pub(crate) closed: bool,
+    pub(crate) sleeps: bool,
     pub(crate) damage: Option<Damage>,
 }
 
@@ -58,6 +60,7 @@ impl View {
             dropped: lane.peer(layout::lane::DROPPED),
             pressure: lane.peer(layout::lane::PRESSURE),
             high_water: lane.peer(layout::lane::HIGH_WATER),
+            sleeps: lane.peer(layout::lane::SLEEPS),
             table: memory.table(),
             ring: lane.window(&memory.table().ring()),
             read_pos: words.peer(memory.slot(layout::slot::READ_POS)),
@@ -88,6 +91,7 @@ impl View {
             attaches: self.attaches.load(),
             full_events: self.full_events.load(),
             closed: self.closed_at.load() != 0,
+            sleeps: self.sleeps.load() % 2 == 1,
             damage: self.memory.damage_on_record(),
         }
     }

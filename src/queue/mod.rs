@@ -8,6 +8,7 @@ mod drain;
 mod files;
 #[cfg(fuzzing)]
 mod fuzzed;
+mod host;
 mod interrupt;
 mod iter;
 mod message;
@@ -32,6 +33,7 @@ pub use drain::{Drain, TurnEnd};
 pub(crate) use files::{is_queue_file, kind_of, lane_number};
 #[cfg(fuzzing)]
 pub use fuzzed::{Fuzzed, Part, Plan};
+pub use host::Host;
 pub(crate) use interrupt::Interrupter;
 pub use iter::{Iter, TryIter};
 pub use message::{Message, MessageReader, MessageRef};
@@ -49,6 +51,7 @@ pub(crate) use watch::Lookout;
 
 use crate::error::{Cause, Error};
 use crate::lane::Pressure;
+use crate::layout::FenceMode;
 use crate::region::Region;
 use crate::sys::dir::Dir;
 use crate::sys::fence::Fences;
@@ -194,6 +197,11 @@ impl Queue {
     /// How the two sides order their stores and loads.
     pub(crate) fn fences(&self) -> Fences {
         Fences::new(self.directory.terms().fence_mode)
+    }
+
+    /// How its two sides order their stores and loads, as its creator found that the kernel allows.
+    pub fn fence_mode(&self) -> FenceMode {
+        self.directory.terms().fence_mode
     }
 
     /// The longest message the queue admits, bytes.

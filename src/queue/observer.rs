@@ -63,6 +63,8 @@ pub struct LaneStat {
     pub priority: Priority,
     /// Whether a sender holds it, by the kernel's word.
     pub sender_alive: bool,
+    /// Whether that sender sleeps now, until there is room for what it sends.
+    pub sender_sleeps: bool,
     /// Bytes committed and not released.
     pub depth_bytes: u64,
     /// Those among them that lie in segments.
@@ -286,6 +288,8 @@ impl Observer {
             lane: number,
             priority,
             sender_alive: held,
+            // Of a sender that was killed in its sleep the count stays odd.
+            sender_sleeps: held && glance.sleeps,
             depth_bytes: glance.waiting.bytes,
             segment_bytes: glance.waiting.in_segments,
             reserved_bytes: self

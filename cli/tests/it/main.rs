@@ -5,6 +5,7 @@ mod bench;
 mod browser;
 mod commands;
 mod demo;
+mod doctor;
 mod log;
 mod mail;
 mod mail_serve;

@@ -1,0 +1,102 @@
+//! `laneway doctor`.
+
+use crate::args::Doctor as Args;
+use crate::{output, place};
+use anyhow::{Result, bail};
+use laneway_observe::{Doctor, Finding, Key, Kind, Mended, Severity};
+use serde_json::json;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The exit code when something is wrong.
+const WRONG: u8 = 1;
+
+pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
+    let mut doctor = match &args.name {
+        Some(name) => of_one(name)?,
+        None => Doctor::new(place::root()?, place::post_root()?),
+    };
+    let mut findings = doctor.examine();
+    if args.fix {
+        for mended in doctor.fix(&findings) {
+            report_mended(&mended, json)?;
+        }
+        findings = doctor.examine();
+    }
+    let shown = findings.iter().filter(|finding| args.all || finding.severity > Severity::Ok);
+    shown.into_iter().try_for_each(|finding| report(finding, json))?;
+    if !json {
+        output::print(&summary(&findings))?;
+    }
+    let is_wrong = findings.iter().any(Finding::is_wrong);
+    Ok(if is_wrong { ExitCode::from(WRONG) } else { ExitCode::SUCCESS })
+}
+
+/// For the queue or the mailbox of this name.
+fn of_one(named: &OsStr) -> Result<Doctor> {
+    let (post, name) = place::mailbox(named)?;
+    let queue = place::queue(named)?;
+    let queues = queue.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let kind = match (post.exists(&name), queue.join("queue").exists()) {
+        (true, true) => bail!("{name:?} is a queue and a mailbox; say which by its path"),
+        (true, false) => Kind::Mailbox,
+        (false, true) => Kind::Queue,
+        (false, false) => bail!("there is no queue {queue:?}, and no mailbox {name:?} in {:?}", post.root()),
+    };
+    Ok(Doctor::of_one(queues, post.root(), Key { kind, name }))
+}
+
+fn report(finding: &Finding, json: bool) -> Result<()> {
+    let Finding { check, severity, about, what, remedy, .. } = finding;
+    if json {
+        return output::print_json(&json!({
+            "id": check.id(),
+            "severity": severity.to_string(),
+            "about": about.to_string_lossy(),
+            "what": what,
+            "why": check.why(),
+            "remedy": remedy,
+            "fixable": finding.is_fixable(),
+        }));
+    }
+    let mut text = format!("{severity:<8} {check}  {}\n         {what}\n", about.display());
+    if *severity > Severity::Ok {
+        text += &format!("         {}\n", check.why());
+    }
+    if !remedy.is_empty() {
+        text += &format!("         $ {remedy}\n");
+    }
+    output::print(&text)
+}
+
+fn report_mended(mended: &Mended, json: bool) -> Result<()> {
+    let Mended { check, about, what, .. } = mended;
+    let (what, error) = match what {
+        Ok(what) => (what.clone(), None),
+        Err(error) => (format!("left as it is: {error}"), Some(error.to_string())),
+    };
+    if json {
+        return output::print_json(
+            &json!({ "mended": check.id(), "about": about.to_string_lossy(), "what": what, "error": error }),
+        );
+    }
+    output::print(&format!("{:<8} {check}  {}\n         {what}\n", "mended", about.display()))
+}
+
+fn summary(findings: &[Finding]) -> String {
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let of = |severity, word: &str| match count(severity) {
+        1 => format!("1 {word}"),
+        n => format!("{n} {word}s"),
+    };
+    let fixable = findings.iter().filter(|finding| finding.is_fixable()).count();
+    let fixable = if fixable > 0 { format!("; --fix sees to {fixable}") } else { String::new() };
+    format!(
+        "{}, {}, {}; {} as it should be{fixable}\n",
+        of(Severity::Error, "error"),
+        of(Severity::Warning, "warning"),
+        of(Severity::Notice, "notice"),
+        count(Severity::Ok)
+    )
+}
