@@ -87,7 +87,7 @@ pub(super) static OF_ALL: [Family<Figures>; 17] = [
     ),
     family(
         "laneway_oldest_message",
-        "How long the oldest message has been waiting.",
+        "How long the oldest message has been waiting, at least.",
         Seconds(|figures| figures.oldest),
     ),
     family("laneway_senders", "Senders that are attached.", Now(|figures| figures.senders as u64)),
