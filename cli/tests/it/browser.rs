@@ -105,7 +105,9 @@ impl Browser {
         let params = &event["params"];
         let is_bad = |word: &Value| ["error", "warning", "assert"].contains(&word.as_str().unwrap_or_default());
         match event["method"].as_str().unwrap_or_default() {
-            "Runtime.exceptionThrown" => self.complaints.push(params["exceptionDetails"].to_string()),
+            "Runtime.exceptionThrown" => {
+                self.complaints.push(params["exceptionDetails"]["exception"]["description"].to_string())
+            }
             "Runtime.consoleAPICalled" if is_bad(&params["type"]) => self.complaints.push(params["args"].to_string()),
             "Log.entryAdded" if is_bad(&params["entry"]["level"]) => self.complaints.push(params["entry"].to_string()),
             "Network.requestWillBeSent" => {
@@ -133,6 +135,7 @@ impl Browser {
     pub(crate) fn until(&mut self, expression: &str) {
         let began = std::time::Instant::now();
         while self.eval(&format!("!!({expression})")) != true {
+            assert!(self.complaints.is_empty(), "{expression}: {:?}", self.complaints);
             if began.elapsed() > LONG {
                 let seen = self.eval("document.body.innerText");
                 panic!("never: {expression}; complaints {:?}; seen {seen}", self.complaints);

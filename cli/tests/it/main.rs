@@ -16,6 +16,7 @@ mod page;
 mod onlook;
 mod receiving;
 mod support;
+mod tour;
 mod web;
 mod tmux;
 mod top;

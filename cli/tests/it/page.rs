@@ -49,7 +49,10 @@ fn agents_and_their_mail_are_shown_while_they_come_work_die_and_come_back() {
     opened.join().expect("both went through");
     // Traffic lights up its way, and dots travel on it.
     let mut backend = Post::open(root.queue("post")).from("reviewer").mailbox("frontend").expect("a mailbox");
-    page.until("[0].some(() => node('frontend')) && true");
+    page.until("node('frontend')");
+    // One that does not say who it is is somebody all the same.
+    root.post("frontend", &["from nobody"]);
+    page.until("node('')?.textContent.includes('unnamed') && document.querySelector('.edge[data-from=\"\"][data-to=frontend]')");
     let lit = "document.querySelector('.edge.is-lit[data-from=reviewer][data-to=frontend]') && document.querySelector('.dot[cx]')";
     let began = std::time::Instant::now();
     while page.eval(&format!("!!({lit})")) != true {

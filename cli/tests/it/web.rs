@@ -18,9 +18,13 @@ pub(crate) struct Observatory {
 
 impl Observatory {
     pub(crate) fn start(root: &Root, more: &[&str]) -> Observatory {
-        let args = ["observatory", "--json", "--every", "50ms"];
-        let port = if more.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
-        let mut child = root.spawn(args.iter().chain(port).chain(more));
+        let mut args = vec!["observatory", "--json"];
+        for (option, value) in [("--listen", "127.0.0.1:0"), ("--every", "50ms")] {
+            if !more.contains(&option) {
+                args.extend([option, value]);
+            }
+        }
+        let mut child = root.spawn(args.iter().chain(more));
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("text");
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));

@@ -34,7 +34,7 @@ export class Graph {
         const agent = agents.get(from);
         agent.sends += flow.rate;
         agent.alive ||= flow.senders > 0 || flow.rate > 0;
-        flows.push({ id: `${from}\n${row.name}`, from, to: row.name, ...flow });
+        flows.push({ ...flow, id: `${from}\n${row.name}`, from, to: row.name });
       }
     }
     return { agents, flows };
@@ -76,8 +76,9 @@ export class Graph {
     }
     const height = this.svg.clientHeight || 600;
     for (const seats of [on(0), on(1)]) {
-      seats.sort((a, b) => a.y - b.y);
-      const is_tight = seats.some((seat, i) => i && (seat.y - seats[i - 1].y) * height < Math.min(15, (0.8 * height) / seats.length));
+      // The first ones stand in the order of their names.
+      if (!fresh) seats.sort((a, b) => a.y - b.y);
+      const is_tight = seats.some((seat, i) => i && (seat.y - seats[i - 1].y) * height < Math.min(12, (0.8 * height) / seats.length));
       if (fresh || is_tight) seats.forEach((seat, i) => (seat.y = (i + 0.5) / seats.length));
     }
   }
