@@ -115,8 +115,14 @@ impl Scene {
                 (shown.text, shown.changed) = (text.into(), look);
             }
         }
-        let gone = self.rows.extract_if(.., |key, _| picture.row(key).is_none());
-        self.removed.extend(gone.map(|(key, _)| (look, id(&key))));
+        let removed = &mut self.removed;
+        self.rows.retain(|key, _| {
+            let there = picture.row(key).is_some();
+            if !there {
+                removed.push_back((look, id(key)));
+            }
+            there
+        });
         let too_many = self.removed.len().saturating_sub(REMOVED);
         self.removed.drain(..too_many);
         Changes {
