@@ -8,7 +8,7 @@ use laneway::mailbox::{
     Chunk, Chunks, Content, Delivery, Inbox, Mailbox, Post, ReplyError, ReplyStream, RequestError, State, StreamError,
 };
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::mailboxes::{post, state};
 use support::{LONG, Role, check, length, payload, scratch};
 
@@ -308,6 +308,39 @@ fn what_does_not_belong_to_the_answer_is_discarded_and_what_is_missing_is_said()
     assert_eq!(next(&mut chunks), None);
     assert_eq!(chunks.discarded(), 6);
     delivery.ack();
+}
+
+/// A stream is given up at any instant, also while somebody attaches to it, or begins to send.
+#[test]
+fn a_stream_that_is_given_up_at_any_instant_is_one_that_nobody_reads() {
+    const COUNT: u64 = 300;
+    let dir = scratch();
+    let post = post(&dir);
+    let inbox = post.serve("backend").unwrap();
+    let mut mailbox = post.mailbox("backend").unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..COUNT {
+                let chunks = mailbox.request_stream(b"go on").unwrap();
+                let begun = Instant::now();
+                // As long as it takes to attach, about, and a little more and less.
+                while begun.elapsed() < Duration::from_micros(number % 100 * 15) {
+                    std::hint::spin_loop();
+                }
+                drop(chunks);
+            }
+        });
+        for number in 0..COUNT {
+            let delivery = inbox.recv_timeout(LONG).unwrap();
+            let answer = delivery.reply_stream().unwrap_or_else(|error| panic!("{number}: {error}"));
+            if let Some(mut answer) = answer {
+                let sent = (0..100).map(|_| answer.send(&[7; 1000])).find(Result::is_err);
+                assert_eq!(sent, Some(Err(ReplyError::Cancelled)));
+            }
+            delivery.ack();
+        }
+    });
+    assert!(queues(&post).is_empty());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Answers in chunks, for whoever answers.
 
-use super::chunks::{self, CORRELATION};
+use super::chunks::CORRELATION;
 use super::clock::Clock;
 use super::envelope::{self, Content, Envelope, Kind};
 use super::handle::SendError;
@@ -62,14 +62,9 @@ pub(super) fn open(mailbox: &Path, request: &Envelope, attempt: u32) -> Result<O
     if request.reply_to == 0 || request.correlation != CORRELATION {
         return Ok(None);
     }
-    let Some(queue) = request::open(mailbox, request.reply_to)? else { return Ok(None) };
-    if !chunks::are_wanted(&queue)? {
-        return Ok(None);
-    }
-    let sender = match queue.sender_options().on_full(OnFull::Block).attach() {
-        Err(error) if matches!(error.cause(), crate::error::Cause::Detached) => return Ok(None),
-        answer => answer?,
-    };
+    let Some((queue, true)) = request::open(mailbox, request.reply_to)? else { return Ok(None) };
+    let sender = request::unless_gone(queue.sender_options().on_full(OnFull::Block).attach())?;
+    let Some(sender) = sender else { return Ok(None) };
     Ok(Some(ReplyStream {
         sender,
         fits: layout::max_payload(queue.capacity()) as usize - envelope::LEN,

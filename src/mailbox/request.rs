@@ -224,9 +224,15 @@ struct Known {
     once: bool,
 }
 
-/// The queue for answers with this number, for one who answers; none if whoever asked is gone.
-pub(super) fn open(mailbox: &Path, number: u64) -> Result<Option<Queue>, Error> {
-    match Queue::open(queue_path(mailbox, number)) {
+/// The queue for answers with this number, for one who answers, and whether it takes chunks; none if whoever asked is gone.
+pub(super) fn open(mailbox: &Path, number: u64) -> Result<Option<(Queue, bool)>, Error> {
+    let queue = Queue::open(queue_path(mailbox, number));
+    unless_gone(queue.and_then(|queue| chunks::are_wanted(&queue).map(|wanted| (queue, wanted))))
+}
+
+/// None if whoever asked has removed the queue, at whatever moment.
+pub(super) fn unless_gone<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
         Err(error) if matches!(error.cause(), Cause::NotFound | Cause::Detached) => Ok(None),
         answer => answer.map(Some),
     }
@@ -243,9 +249,9 @@ impl Answers {
     /// A sender to the one whose queue has this number; none if it is gone.
     fn sender(&mut self, number: u64) -> Result<Option<&mut Known>, Error> {
         if !self.senders.contains_key(&number) {
-            let Some(queue) = open(&self.mailbox, number)? else { return Ok(None) };
-            let once = chunks::are_wanted(&queue)?;
-            let sender = queue.sender_options().on_full(OnFull::GrowThenFail).attach()?;
+            let Some((queue, once)) = open(&self.mailbox, number)? else { return Ok(None) };
+            let sender = unless_gone(queue.sender_options().on_full(OnFull::GrowThenFail).attach())?;
+            let Some(sender) = sender else { return Ok(None) };
             if self.senders.len() >= REMEMBERED {
                 // Any: they are found again.
                 let other = self.senders.keys().next().copied();

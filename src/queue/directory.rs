@@ -67,7 +67,12 @@ impl Lock {
 impl Directory {
     /// Opens and checks a queue.
     pub(super) fn open(path: &Path, opening: Opening) -> Result<Directory, Error> {
-        Self::check(path, opening).map_err(|cause| Error::new("open", path, cause))
+        Self::check(path, opening).map_err(|cause| {
+            let is_missing = || std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+            // It was removed while we looked into it.
+            let cause = if matches!(cause, Cause::Io { .. }) && is_missing() { Cause::NotFound } else { cause };
+            Error::new("open", path, cause)
+        })
     }
 
     fn check(path: &Path, opening: Opening) -> Result<Directory, Cause> {
@@ -139,7 +144,9 @@ impl Directory {
         self.map(BELL, FileKind::Bell, 0, writable).map(|(region, _)| region)
     }
 
+    /// An error about it. A file that could not be had because the queue was removed meanwhile is no fault of the file's.
     pub(super) fn error(&self, verb: &'static str, cause: Cause) -> Error {
+        let cause = if matches!(cause, Cause::Io { .. }) && !self.is_attached() { Cause::Detached } else { cause };
         Error::new(verb, &self.path, cause)
     }
 
