@@ -28,7 +28,7 @@ const BASE: u64 = layout::RING as u64 + RING;
 fn child() {
     let Some(part) = support::role() else { return };
     match part.name.as_str() {
-        "full file system" => match small_filesystem(part.queue.parent().unwrap()) {
+        "full file system" => match support::small_filesystem(c"size=1m", part.queue.parent().unwrap()) {
             Err(error) => part.say(&format!("no file system of its own: {error}")),
             Ok(()) => {
                 on_a_full_file_system(&part.queue);
@@ -69,26 +69,6 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(started.elapsed() < LONG, "waited in vain until {what}");
         std::thread::yield_now();
-    }
-}
-
-/// Mounts a file system of 1 MiB that only this process sees.
-fn small_filesystem(at: &Path) -> io::Result<()> {
-    let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap();
-    let checked = |answer| if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-    // SAFETY: each call gets strings that outlive it, or null where that is allowed.
-    unsafe {
-        let (user, group) = (libc::getuid(), libc::getgid());
-        if libc::unshare(libc::CLONE_NEWNS) != 0 {
-            checked(libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUSER))?;
-            fs::write("/proc/self/setgroups", "deny")?;
-            fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
-            fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
-        }
-        let none = std::ptr::null();
-        checked(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()))?;
-        let size = c"size=1m".as_ptr().cast();
-        checked(libc::mount(c"none".as_ptr(), path(at).as_ptr(), c"tmpfs".as_ptr(), 0, size))
     }
 }
 

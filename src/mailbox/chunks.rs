@@ -188,6 +188,10 @@ impl Chunks {
             if let Some(answer) = self.admit(found) {
                 return answer;
             }
+            // Void ones may come faster than they are discarded.
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(StreamError::Timeout { ticket: self.ticket });
+            }
         }
     }
 

@@ -13,8 +13,11 @@ impl Inbox {
         &self.mail
     }
 
-    /// How long until something is due that is kept for later.
+    /// How long until something is due that is kept for later, or until another look is to be taken anyway.
     pub(crate) fn due(&self) -> Option<Duration> {
+        if self.take_gave_up() {
+            return Some(Duration::ZERO);
+        }
         self.kept.borrow().next_due().map(|due| clock::between(self.clock.now(), due))
     }
 }

@@ -44,6 +44,8 @@ pub struct Inbox {
     pub(super) kept_too_many: Cell<bool>,
     /// A lane has come of which the observer may not know.
     pub(super) lane_came: Cell<bool>,
+    /// The last look came back before it had looked at all there is.
+    gave_up: Cell<bool>,
     /// Messages taken since those that wait were counted.
     pub(super) uncounted: Cell<u32>,
     /// When that was.
@@ -120,6 +122,7 @@ impl Inbox {
             known_to: (0..queue.max_lanes()).map(|_| Cell::new(0)).collect(),
             kept_too_many: Cell::new(false),
             lane_came: Cell::new(false),
+            gave_up: Cell::new(false),
             uncounted: Cell::new(0),
             counted_at: Cell::new(0),
             clock: Clock::new(),
@@ -224,6 +227,7 @@ impl Inbox {
     /// As [`recv_timeout`](Self::recv_timeout), but never [`RecvError::Timeout`].
     pub fn wait_for_mail(&self, timeout: Option<Duration>) -> Result<bool, RecvError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut left = None;
         loop {
             self.read_new_words();
             if let Some((letter, ..)) = self.sift_due() {
@@ -235,6 +239,9 @@ impl Inbox {
                     if let Some(sound) = self.sift(message) {
                         sound.message.put_back();
                         return Ok(true);
+                    }
+                    if self.gives_up(deadline, &mut left) {
+                        return Ok(false);
                     }
                 }
                 Err(RecvError::Timeout) if !self.is_over(deadline) => {}
@@ -250,6 +257,7 @@ impl Inbox {
     }
 
     fn recv_until(&self, deadline: Option<Instant>) -> Result<Delivery<'_>, RecvError> {
+        let mut left = None;
         loop {
             self.read_new_words();
             if let Some(delivery) = self.take_due() {
@@ -259,6 +267,9 @@ impl Inbox {
                 Ok(message) => {
                     if let Some(delivery) = self.judge(message) {
                         return Ok(delivery);
+                    }
+                    if self.gives_up(deadline, &mut left) {
+                        return Err(RecvError::Timeout);
                     }
                 }
                 Err(RecvError::Timeout) if !self.is_over(deadline) => {}
@@ -289,6 +300,29 @@ impl Inbox {
             TryRecvError::Corrupt(damage) => RecvError::Corrupt(damage),
             TryRecvError::Detached => RecvError::Detached,
         })
+    }
+
+    /// Whether to come back without a message, after one that was not handed out. When the time is over, what was there then
+    /// is looked through, and no more: others may come faster than they are looked at.
+    #[cold]
+    fn gives_up(&self, deadline: Option<Instant>, left: &mut Option<u64>) -> bool {
+        if !self.is_over(deadline) {
+            return false;
+        }
+        let left = left.get_or_insert_with(|| {
+            let mut observer = self.observer.borrow_mut();
+            // Of lanes that cannot be listed now another look is taken later.
+            let _ = observer.refresh();
+            observer.depth_messages().saturating_add(u64::from(self.queue.max_lanes()))
+        });
+        *left = left.saturating_sub(1);
+        self.gave_up.set(*left == 0);
+        *left == 0
+    }
+
+    /// Whether there may be more that was not looked at, since the last look that gave up. Told once.
+    pub(super) fn take_gave_up(&self) -> bool {
+        self.gave_up.take()
     }
 
     fn is_over(&self, deadline: Option<Instant>) -> bool {

@@ -255,28 +255,43 @@ impl Inbox {
     #[cold]
     pub(super) fn read_words(&self, in_hand: Option<Key>) -> bool {
         let mut caught = false;
-        // Damage of a lane of words is one sender's own.
-        while let Some(word) = next_word(&self.control) {
-            let now = self.clock.now();
-            let found = word.read_pod::<Word>().ok().and_then(|word| Some((word.what()?, word)));
-            match found {
-                Some((What::Cancel(message), _)) => {
-                    let key = Key::message(message.lane, message.position);
-                    caught |= key.is_some() && key == in_hand;
-                    if let Some(key) = key.filter(|key| Some(*key) != in_hand) {
-                        self.cancel(key, now);
-                    }
-                }
-                Some((What::Supersede(_), Word { key, sent_at, .. })) => {
-                    let shared = Key::shared(SUPERSEDE, key);
-                    let newest = self.ledger.find(shared).map_or(0, |entry| entry.extra);
-                    self.write_shared(shared, newest.max(sent_at), now);
-                }
-                None => {}
-            }
-            // Only now is it read.
-            word.release();
+        for _ in 0..FEW_WORDS {
+            let Some(word) = next_word(&self.control) else { return caught };
+            caught |= self.read_word(word, in_hand);
         }
+        // No more than were there before: they may come faster than they are read. What was left later is counted later.
+        if let Ok(words) = self.control.drain() {
+            words.for_each(|word| caught |= self.read_word(word, in_hand));
+        } else {
+            while let Some(word) = next_word(&self.control) {
+                caught |= self.read_word(word, in_hand);
+            }
+        }
+        caught
+    }
+
+    fn read_word(&self, word: Message<'_>, in_hand: Option<Key>) -> bool {
+        let mut caught = false;
+        let now = self.clock.now();
+        let found = word.read_pod::<Word>().ok().and_then(|word| Some((word.what()?, word)));
+        match found {
+            Some((What::Cancel(message), _)) => {
+                let key = Key::message(message.lane, message.position);
+                caught = key.is_some() && key == in_hand;
+                if let Some(key) = key.filter(|_| !caught) {
+                    self.cancel(key, now);
+                }
+            }
+            Some((What::Supersede(_), Word { key, sent_at, .. })) => {
+                let shared = Key::shared(SUPERSEDE, key);
+                let newest = self.ledger.find(shared).map_or(0, |entry| entry.extra);
+                // Nothing was sent later than now, whatever a word says; but clocks of two processes differ by some microseconds.
+                self.write_shared(shared, newest.max(sent_at.min(now.saturating_add(SKEW))), now);
+            }
+            None => {}
+        }
+        // Only now is it read.
+        word.release();
         caught
     }
 
@@ -306,6 +321,12 @@ impl Inbox {
         }
     }
 }
+
+/// The clocks of two processes do not differ by more, nanoseconds.
+const SKEW: u64 = 1_000_000;
+
+/// So many words are read without asking how many there are.
+const FEW_WORDS: usize = 64;
 
 fn next_word(control: &Receiver) -> Option<Message<'_>> {
     loop {

@@ -146,6 +146,10 @@ impl Mailbox {
                 Some(answer) => return Ok(answer),
                 None => replies.late += 1,
             }
+            // Others may come faster than they are discarded.
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(RequestError::Timeout { ticket });
+            }
         }
     }
 

@@ -177,10 +177,12 @@ impl Observer {
         Ok(self.lanes.values().map(|(_, view)| view.glance().waiting.bytes).sum())
     }
 
-    /// How far a lane's sender and its receiver are: no system call for a lane that is known. None for one that is not there.
+    /// How far a lane's sender and its receiver are: no system call for a lane that is known, and two for one that may have come.
+    /// None for one that is not there.
     pub fn cursor(&mut self, lane: u32) -> Result<Option<Cursor>, Error> {
-        if !self.lanes.contains_key(&lane) {
-            self.find_lanes()?;
+        if !self.lanes.contains_key(&lane) && lane < self.directory.header().max_lanes {
+            self.ask_attached()?;
+            self.find_lane(lane)?;
         }
         Ok(self.lanes.get(&lane).map(|(_, view)| {
             // In this order, so that what is behind the one is not behind the other.
@@ -311,33 +313,40 @@ impl Observer {
         })
     }
 
+    fn ask_attached(&self) -> Result<(), Error> {
+        if self.directory.is_attached() { Ok(()) } else { Err(self.directory.error("observe", Cause::Detached)) }
+    }
+
     fn find_lanes(&mut self) -> Result<(), Error> {
-        let failed = |cause| self.directory.error("observe", cause);
-        if !self.directory.is_attached() {
-            return Err(failed(Cause::Detached));
-        }
+        self.ask_attached()?;
         // As long as the directory is as it was, asking that is all it takes.
         let changed_at = self.directory.changed_at();
         if changed_at.is_some() && changed_at == self.listed {
             return Ok(());
         }
-        self.files = self.directory.files().map_err(failed)?;
-        for number in self.directory.lanes_among(&self.files) {
-            if self.lanes.contains_key(&number) || self.unreadable.contains_key(&number) {
-                continue;
+        self.files = self.directory.files().map_err(|cause| self.directory.error("observe", cause))?;
+        let numbers = self.directory.lanes_among(&self.files);
+        numbers.into_iter().try_for_each(|number| self.find_lane(number))?;
+        self.listed = changed_at;
+        Ok(())
+    }
+
+    /// Looks for a lane, unless it is known.
+    fn find_lane(&mut self, number: u32) -> Result<(), Error> {
+        if self.lanes.contains_key(&number) || self.unreadable.contains_key(&number) {
+            return Ok(());
+        }
+        let found = self.directory.map_lane(number, false);
+        match found.map_err(|cause| self.directory.error("observe", cause))? {
+            LaneFile::Missing => {}
+            LaneFile::Unusable(cause) => {
+                self.unreadable.insert(number, cause);
             }
-            match self.directory.map_lane(number, false).map_err(failed)? {
-                LaneFile::Missing => {}
-                LaneFile::Unusable(cause) => {
-                    self.unreadable.insert(number, cause);
-                }
-                LaneFile::Mapped(lane, header) => {
-                    let memory = self.directory.memory(&header, lane, &self.receiver, &self.bell);
-                    self.lanes.insert(number, (Priority::of(header.priority), View::new(memory)));
-                }
+            LaneFile::Mapped(lane, header) => {
+                let memory = self.directory.memory(&header, lane, &self.receiver, &self.bell);
+                self.lanes.insert(number, (Priority::of(header.priority), View::new(memory)));
             }
         }
-        self.listed = changed_at;
         Ok(())
     }
 }

@@ -12,9 +12,11 @@ pub(crate) mod step;
 pub(crate) mod victim;
 
 use laneway::{Queue, layout};
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -101,6 +103,25 @@ pub(crate) fn poke(file: impl AsRef<Path>, offset: usize, bytes: &[u8]) {
     OpenOptions::new().write(true).open(file).unwrap().write_all_at(bytes, offset as u64).unwrap();
 }
 
+/// Mounts a file system of this size (`size=1m`) that only this process sees.
+pub(crate) fn small_filesystem(size: &CStr, at: &Path) -> io::Result<()> {
+    let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap();
+    let checked = |answer| if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: each call gets strings that outlive it, or null where that is allowed.
+    unsafe {
+        let (user, group) = (libc::getuid(), libc::getgid());
+        if libc::unshare(libc::CLONE_NEWNS) != 0 {
+            checked(libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUSER))?;
+            std::fs::write("/proc/self/setgroups", "deny")?;
+            std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+            std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
+        }
+        let none = std::ptr::null();
+        checked(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()))?;
+        checked(libc::mount(c"none".as_ptr(), path(at).as_ptr(), c"tmpfs".as_ptr(), 0, size.as_ptr().cast()))
+    }
+}
+
 /// How a child process is to be started.
 pub(crate) struct Role {
     command: Command,
@@ -144,7 +165,7 @@ impl Role {
         self.try_start().unwrap()
     }
 
-    pub(crate) fn try_start(mut self) -> std::io::Result<Peer> {
+    pub(crate) fn try_start(mut self) -> io::Result<Peer> {
         let mut child = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Ok(Peer { child, input, output })
@@ -171,6 +192,11 @@ impl Peer {
                 return Some(said.trim_end().to_owned());
             }
         }
+    }
+
+    /// Where it is heard, to be waited for: a line at a time, behind the first.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.output.get_ref().as_fd()
     }
 
     /// Waits until the child has said this.
@@ -245,7 +271,7 @@ impl Part {
     }
 
     pub(crate) fn say(&self, what: &str) {
-        let mut out = std::io::stdout().lock();
+        let mut out = io::stdout().lock();
         out.write_all(format!("@{what}\n").as_bytes()).unwrap();
         out.flush().unwrap();
     }
@@ -253,7 +279,7 @@ impl Part {
     /// Waits until the parent says so; ends the process when the parent is gone.
     pub(crate) fn pause(&self) {
         let mut line = String::new();
-        if std::io::stdin().read_line(&mut line).unwrap_or(0) == 0 {
+        if io::stdin().read_line(&mut line).unwrap_or(0) == 0 {
             std::process::exit(3);
         }
     }
