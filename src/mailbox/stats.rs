@@ -176,7 +176,7 @@ pub(super) fn read(mailbox: &mut Mailbox) -> Result<Stats, Error> {
     let (kept, taken) = (count(Count::Kept), count(Count::Taken));
     Ok(Stats {
         // What is taken from a lane is not released yet; what is kept has left its lane.
-        pending: (waiting + kept).saturating_sub(taken),
+        pending: waiting.saturating_add(kept).saturating_sub(taken),
         kept,
         taken,
         handed_out: count(Count::HandedOut),
