@@ -3,9 +3,9 @@
 
 use super::envelope::Envelope;
 use super::handle::Mailbox;
-use super::post::{DEAD, log_queue};
+use super::post::{DEAD, ask_there, log_queue};
 use super::ticket::{Reason, Ticket};
-use crate::error::{Error, RecvError, SendError, TryRecvError};
+use crate::error::{Cause, Error, RecvError, SendError, TryRecvError};
 use crate::ledger::Key;
 use crate::queue::{self, Message, Observer, OnFull, Queue, Sender};
 use bytemuck::{Pod, Zeroable};
@@ -138,9 +138,19 @@ impl std::fmt::Display for ReplayError {
 impl std::error::Error for ReplayError {}
 
 impl Mailbox {
+    /// The queue of the dead letters, if there ever were any. Creates nothing.
+    fn look_for_dead(&self) -> Result<Option<Queue>, Error> {
+        ask_there(self.path(), &self.queue)?;
+        match Queue::open(self.path().join(DEAD)) {
+            Err(error) if matches!(error.cause(), Cause::NotFound) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
     /// The dead letters, the oldest first. Disturbs nobody.
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
-        let letters = open(self.path(), &self.queue)?.observe()?.peek(usize::MAX)?;
+        let Some(queue) = self.look_for_dead()? else { return Ok(Vec::new()) };
+        let letters = queue.observe()?.peek(usize::MAX)?;
         let id = super::handle::id(&self.queue);
         let mut letters: Vec<DeadLetter> = letters.iter().filter_map(|letter| read(&letter.payload, id)).collect();
         // Some may have been moved, and one that a kill left in both places is still one.
@@ -185,7 +195,7 @@ impl Mailbox {
         mut act: impl FnMut(&mut Mailbox, &DeadLetter, Option<Envelope>) -> Result<(), ReplayError>,
     ) -> Result<(), ReplayError> {
         let id = super::handle::id(&self.queue);
-        let queue = open(self.path(), &self.queue).map_err(ReplayError::Open)?;
+        let Some(queue) = self.look_for_dead().map_err(ReplayError::Open)? else { return Ok(()) };
         let receiver = queue.receiver().map_err(ReplayError::Open)?;
         let mut seen = HashSet::new();
         let mut others: Vec<Message<'_>> = Vec::new();

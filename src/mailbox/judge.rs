@@ -117,7 +117,7 @@ impl Inbox {
             if strike == Strike::TakenBack && !is_said {
                 self.settle(key, State::Cancelled, Reason::None, attempts, now);
             }
-            self.kept.borrow_mut().keep_struck(|other| other != key);
+            self.kept.borrow_mut().not_struck(key);
             return None;
         }
         if self.kept.borrow().holds(key) {

@@ -9,7 +9,7 @@
 //! in memory, and found again in the log by the next receiver.
 
 use super::envelope::{Envelope, Malformed, Opened};
-use super::post::{RETRY, log_queue};
+use super::post::{RENEWED, RETRY, log_queue};
 use crate::error::{Cause, Error, SendError};
 use crate::ledger::Key;
 use crate::queue::{OnFull, Queue, Receiver, Sender};
@@ -17,6 +17,7 @@ use bytemuck::{Pod, Zeroable};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What stands before a message in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -68,7 +69,8 @@ enum Entry {
 fn read(record: &[u8]) -> Entry {
     const LEN: usize = size_of::<Label>();
     let found = record.get(..LEN).map(bytemuck::pod_read_unaligned::<Label>);
-    let Some((label, key)) = found.and_then(|label| Some((label, Key::from_word(label.key)?))) else {
+    let known = |label: Label| Some((label, Key::from_word(label.key).filter(|key| key.place().is_some())?));
+    let Some((label, key)) = found.and_then(known) else {
         return Entry::Nothing;
     };
     if record.len() == LEN {
@@ -129,13 +131,69 @@ pub(super) struct Kept {
 /// How many records that count for nothing may lie behind one that does, besides as many as do.
 const SLACK: usize = 64;
 
+/// How long the one who served before may take to go: the kernel gives its locks back one by one.
+const GOING: Duration = Duration::from_millis(100);
+
+fn attach(log: &Queue) -> Result<Sender, Error> {
+    let until = Instant::now() + GOING;
+    loop {
+        match log.sender_options().on_full(OnFull::GrowThenFail).attach() {
+            Err(error) if matches!(error.cause(), Cause::TooManySenders { .. }) && Instant::now() < until => {
+                std::thread::yield_now();
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether the log's lane is one that nobody holds, and is retired.
+fn nobody_sends(log: &Queue) -> Result<bool, Error> {
+    Ok(!log.observe()?.lanes()?.iter().any(|lane| lane.sender_alive))
+}
+
+/// A log of which a part cannot be read: what stands before that goes into another, which takes its place. Whole, whenever we die.
+fn renew(mailbox: &Path, mail: &Queue, damaged: Queue) -> Result<Queue, Error> {
+    let new = log_queue(mailbox, RENEWED, mail, 1)?;
+    let mut sender = attach(&new)?;
+    for record in damaged.observe()?.peek(usize::MAX)? {
+        let failed = |error| Error::new("renew", new.path(), Cause::Io { file: String::new(), source: error });
+        sender.send(&record.payload).map_err(|error| failed(std::io::Error::other(error)))?;
+    }
+    drop(sender);
+    damaged.destroy()?;
+    finish_renewal(mailbox)?;
+    log_queue(mailbox, RETRY, mail, 1)
+}
+
+/// Gives the new log its name when the old one is gone, and removes one of which that cannot be said.
+fn finish_renewal(mailbox: &Path) -> Result<(), Error> {
+    let (old, new) = (mailbox.join(RETRY), mailbox.join(RENEWED));
+    match (new.exists(), old.exists()) {
+        (true, true) => Queue::remove(&new),
+        (true, false) => {
+            let failed = |source| Error::new("rename", &new, Cause::Io { file: String::new(), source });
+            std::fs::rename(&new, &old).map_err(failed)
+        }
+        (false, _) => Ok(()),
+    }
+}
+
 impl Kept {
     /// What the last receiver kept, and room for more.
     pub(super) fn open(mailbox: &Path, mail: &Queue) -> Result<Kept, Error> {
-        let queue = log_queue(mailbox, RETRY, mail, 1)?;
-        // The lock first: whoever served before is gone then, and its sender too.
-        let receiver = queue.receiver()?;
-        let sender = queue.sender_options().on_full(OnFull::GrowThenFail).attach()?;
+        finish_renewal(mailbox)?;
+        let mut queue = log_queue(mailbox, RETRY, mail, 1)?;
+        // The lock first: whoever served before is gone then, and its sender too, or just going.
+        let mut receiver = queue.receiver()?;
+        let sender = match attach(&queue) {
+            Err(error) if matches!(error.cause(), Cause::TooManySenders { .. }) && nobody_sends(&queue)? => {
+                drop(receiver);
+                queue = renew(mailbox, mail, queue)?;
+                receiver = queue.receiver()?;
+                attach(&queue)?
+            }
+            answer => answer?,
+        };
         let mut kept = Kept {
             sender,
             receiver,
@@ -209,6 +267,14 @@ impl Kept {
     /// Whether this message is struck out in its lane, and why.
     pub(super) fn strike_of(&self, key: Key) -> Option<Strike> {
         self.struck.get(&key).map(|(_, strike)| *strike)
+    }
+
+    /// A message that is struck out has left its lane.
+    pub(super) fn not_struck(&mut self, key: Key) {
+        if self.struck.remove(&key).is_some() {
+            self.dead += 1;
+            self.tidy();
+        }
     }
 
     /// Those that are struck out and `stay` does not want to have so any more, because they left their lanes.

@@ -41,9 +41,11 @@ pub struct Post {
 const MAIL: &str = "mail";
 pub(super) const CONTROL: &str = "control";
 pub(super) const RETRY: &str = "retry";
+/// What takes the place of the log, when that was damaged.
+pub(super) const RENEWED: &str = "retry-new";
 pub(super) const DEAD: &str = "dead";
 /// All that there may be in a mailbox's directory.
-pub(crate) const QUEUES: [&str; 4] = [MAIL, CONTROL, RETRY, DEAD];
+pub(crate) const QUEUES: [&str; 5] = [MAIL, CONTROL, RETRY, RENEWED, DEAD];
 /// How the names of mailboxes begin that are being removed.
 const HIDDEN: &str = ".laneway-mail-";
 
@@ -223,10 +225,18 @@ fn dismantle(hidden: &Path) -> Result<(), Error> {
 
 /// A queue of a mailbox's besides that of its mail.
 pub(super) fn side_queue(mailbox: &Path, name: &str, mail: &Queue, options: Options) -> Result<Queue, Error> {
+    // Nothing is left behind in the place of a mailbox that was removed long ago.
+    ask_there(mailbox, mail)?;
     let queue = options.open_or_create(mailbox.join(name))?;
-    // Somebody may have removed the mailbox, and then this is in one that nobody knows, or in the next of the name.
+    // Somebody may have removed the mailbox meanwhile, and then this is in one that nobody knows, or in the next of the name.
+    ask_there(mailbox, mail)?;
+    Ok(queue)
+}
+
+/// Whether the mailbox is there, and no other of its name.
+pub(super) fn ask_there(mailbox: &Path, mail: &Queue) -> Result<(), Error> {
     match Queue::open(mailbox.join(MAIL)) {
-        Ok(now) if now.id() == mail.id() => Ok(queue),
+        Ok(now) if now.id() == mail.id() => Ok(()),
         _ => Err(mail.error("open", Cause::Detached)),
     }
 }
