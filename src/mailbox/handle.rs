@@ -256,7 +256,7 @@ impl Mailbox {
     /// How many messages are waiting or taken. Approximate while others send and receive.
     pub fn pending(&mut self) -> Result<u64, Error> {
         self.observer.refresh()?;
-        Ok(self.observer.depth_messages() + stats::kept(&self.memory))
+        Ok(self.observer.depth_messages().saturating_add(stats::kept(&self.memory)))
     }
 
     /// What was counted since the mailbox was created, and what waits now. Disturbs nobody.
@@ -456,6 +456,8 @@ pub(super) fn settings(mail: &Queue) -> Result<Settings, Error> {
 
 /// The queue of words about messages that were sent before.
 pub(super) fn control_queue(mailbox: &Path, mail: &Queue) -> Result<Queue, Error> {
-    let options = Options::default().capacity(layout::GRANULE).overflow_limit(1 << 20);
+    // As many words as there can be messages that they are about.
+    let limit = mail.overflow_limit().max(1 << 20);
+    let options = Options::default().capacity(layout::GRANULE).overflow_limit(limit);
     side_queue(mailbox, CONTROL, mail, options)
 }

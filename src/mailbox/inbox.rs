@@ -15,7 +15,7 @@ use crate::ledger::{Key, Ledger};
 use crate::queue::{self, Message, Observer, Queue, Receiver};
 use crate::wait::Wait;
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub struct Inbox {
     /// How many messages are in anybody's hands, from wherever.
     pub(super) in_hands: Cell<u64>,
     /// Messages of which the ledger says that they are done with while they still lie in their lanes: it must not forget that.
-    pub(super) ahead: RefCell<HashSet<Key>>,
+    pub(super) ahead: RefCell<BTreeSet<Key>>,
     /// For each lane: the ledger says nothing of a message from here on. 0: nothing has come from it.
     pub(super) known_to: Box<[Cell<u64>]>,
     /// More are kept than half of what the ledger holds.
@@ -229,6 +229,7 @@ impl Inbox {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut left = None;
         loop {
+            self.ask_for_hands()?;
             self.read_new_words();
             if let Some((letter, ..)) = self.sift_due() {
                 self.kept.borrow_mut().return_at_once(letter.key);
@@ -259,6 +260,7 @@ impl Inbox {
     fn recv_until(&self, deadline: Option<Instant>) -> Result<Delivery<'_>, RecvError> {
         let mut left = None;
         loop {
+            self.ask_for_hands()?;
             self.read_new_words();
             if let Some(delivery) = self.take_due() {
                 return Ok(delivery);
@@ -278,6 +280,13 @@ impl Inbox {
         }
     }
 
+    /// Whether one more may be taken: of each that is, the ledger must say so.
+    #[inline]
+    fn ask_for_hands(&self) -> Result<(), RecvError> {
+        let (taken, most) = (self.in_hands.get(), u64::from(self.settings.outcomes / 4));
+        if taken >= most { Err(RecvError::Busy { taken: taken as usize }) } else { Ok(()) }
+    }
+
     fn read_new_words(&self) {
         if self.ledger.has_word() {
             self.read_words(None);
@@ -287,9 +296,9 @@ impl Inbox {
     /// The next message of a lane. Waits for it until the deadline or until one is due that is kept.
     #[inline]
     fn next_message(&self, deadline: Option<Instant>) -> Result<Message<'_>, RecvError> {
-        let taken = self.held.borrow().len();
         // What was settled behind one that is held stays in the ledger until that one is settled too.
-        if taken >= self.settings.outcomes as usize / 4 || taken > 0 && self.is_crowded() {
+        let taken = self.held.borrow().len();
+        if taken > 0 && self.is_crowded() {
             return Err(RecvError::Busy { taken });
         }
         if deadline != Some(PAST.with(|past| *past)) {

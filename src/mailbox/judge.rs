@@ -295,6 +295,15 @@ impl Inbox {
         caught
     }
 
+    /// Strikes a message out in the log. False without room.
+    fn strike(&self, key: Key) -> bool {
+        let struck = self.kept.borrow_mut().strike(key).is_ok();
+        if struck {
+            self.note_known(key);
+        }
+        struck
+    }
+
     /// Takes back a message that nobody has taken.
     fn cancel(&self, key: Key, now: u64) {
         let entry = self.ledger.find(key);
@@ -305,13 +314,9 @@ impl Inbox {
                 self.settle(key, State::Cancelled, Reason::None, attempts, now);
                 self.done_keeping(key);
             }
-            // Of more than the ledger may not forget the log says so, until their turn comes.
-            State::Pending if self.lies(key) && self.is_crowded() => {
-                let struck = self.kept.borrow_mut().strike(key).is_ok();
-                if struck {
-                    self.note_known(key);
-                }
-            }
+            // Of more than the ledger should not forget the log says so, until their turn comes.
+            State::Pending if self.lies(key) && self.is_crowded() && self.strike(key) => {}
+            // Also when there is no room in the log: the ledger has some left, for those that are taken.
             State::Pending if self.lies(key) => {
                 self.ahead.borrow_mut().insert(key);
                 self.settle(key, State::Cancelled, Reason::None, attempts, now);

@@ -7,7 +7,7 @@ use super::inbox::Inbox;
 use super::stats::Count;
 use super::ticket::{Reason, State};
 use crate::error::{Cause, Error, SendError};
-use crate::ledger::{Entry, Key, Spot};
+use crate::ledger::{Crowded, Entry, Key, Spot};
 use std::time::Duration;
 
 impl Inbox {
@@ -53,7 +53,8 @@ impl Inbox {
     #[inline]
     pub(super) fn write_first(&self, key: Key, state: State, attempts: u32, at: u64) -> Option<Spot> {
         let entry = self.entry(state, Reason::None, attempts, at);
-        let spot = self.ledger.write_first(key, &entry, |key, entry| self.may_forget(key, entry)).ok();
+        let write = || self.ledger.write_first(key, &entry, |key, entry| self.may_forget(key, entry));
+        let spot = write().or_else(|_| self.make_room(write)).ok();
         self.note_known(key);
         spot
     }
@@ -71,7 +72,15 @@ impl Inbox {
 
     fn write_entry(&self, key: Key, entry: &Entry) {
         self.note_known(key);
-        let _ = self.ledger.write(key, entry, |key, entry| self.may_forget(key, entry));
+        let write = || self.ledger.write(key, entry, |key, entry| self.may_forget(key, entry));
+        let _ = write().or_else(|_| self.make_room(write));
+    }
+
+    /// Writes once more, in place of what the log says too.
+    #[cold]
+    fn make_room<T>(&self, write: impl Fn() -> Result<T, Crowded>) -> Result<T, Crowded> {
+        self.kept_too_many.set(true);
+        write()
     }
 
     /// Whether an entry is of no use any more but for those who ask what became of the message: it is done with, and will
@@ -148,11 +157,21 @@ impl Inbox {
             if held.iter().any(|&(lane, at)| lane == place.0 && at < place.1) {
                 self.ahead.borrow_mut().insert(key);
             } else if !self.ahead.borrow().is_empty() {
-                let of_lane = |key: &Key| key.place().is_some_and(|at| at.0 == place.0);
-                self.ahead.borrow_mut().retain(|key| !of_lane(key) || self.lies(*key));
+                self.forget_passed(place.0);
             }
             self.in_hands.set(self.in_hands.get().saturating_sub(1));
             self.counters.set(Count::Taken, self.in_hands.get());
+        }
+    }
+
+    /// What a lane has passed need not be remembered.
+    #[cold]
+    fn forget_passed(&self, lane: u32) {
+        let cursor = self.observer.borrow_mut().cursor(lane).ok().flatten();
+        let passed = cursor.and_then(|cursor| Some(Key::message(lane, 0)?..Key::message(lane, cursor.read_pos)?));
+        let mut ahead = self.ahead.borrow_mut();
+        while let Some(first) = passed.clone().and_then(|passed| ahead.range(passed).next().copied()) {
+            ahead.remove(&first);
         }
     }
 
@@ -196,7 +215,7 @@ impl Inbox {
         self.counters.add(Count::Retried);
         let uid = match &delivery.source {
             Some(Source::Kept(letter)) => letter.uid,
-            _ => delivery.uid()?,
+            _ => delivery.uid().unwrap_or(u32::MAX),
         };
         if attempts >= self.max_attempts(&delivery.opened.envelope) {
             self.bury_spent(key, attempts, uid, &delivery.bytes(), now);
