@@ -19,6 +19,21 @@ fn shown(letter: char) -> Option<char> {
     }
 }
 
+/// All of these bytes on one line: what a terminal obeys or does not show, and what is not UTF-8, as escapes.
+pub(crate) fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for piece in bytes.utf8_chunks() {
+        for letter in piece.valid().chars() {
+            match letter.is_control() || letter.width() == Some(0) {
+                true => text.extend(letter.escape_default()),
+                false => text.push(letter),
+            }
+        }
+        text.extend(piece.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
 /// The beginning of a message's body: as text if it is UTF-8, otherwise its bytes in hexadecimal.
 pub(crate) fn body(bytes: &[u8]) -> String {
     let beginning = &bytes[..bytes.len().min(BEGINNING)];
@@ -75,6 +90,13 @@ pub(crate) fn right(of: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_escaped_stays_on_its_line_and_loses_nothing() {
+        assert_eq!(escaped("plain ü".as_bytes()), "plain ü");
+        assert_eq!(escaped(b"a\nb\t\x1b[31m\xff\0"), "a\\nb\\t\\u{1b}[31m\\xff\\u{0}");
+        assert_eq!(escaped("pay\u{202e}fdp".as_bytes()), "pay\\u{202e}fdp");
+    }
 
     #[test]
     fn nothing_is_left_that_a_terminal_obeys() {

@@ -1,9 +1,8 @@
 //! `laneway dump`.
 
 use super::args::Dump;
-use super::show::printable;
 use crate::deliver::Payload;
-use crate::{output, place};
+use crate::{output, place, plain};
 use anyhow::{Context, Result};
 use laneway::dump::{Item, Options, read};
 use serde_json::{Value, json};
@@ -59,7 +58,7 @@ fn as_text(item: &Item) -> String {
         Item::Record { position, kind, len, next, released, payload, .. } => {
             let mark = if *released { "released" } else { "pending " };
             let cut = if *kind == "data" && (payload.len() as u64) < u64::from(*len) { "…" } else { "" };
-            let text = printable(payload);
+            let text = plain::escaped(payload);
             format!("  {position:>12}  {mark}  {kind:<4}  {len:>8}  {next:>12}  {text}{cut}")
         }
         Item::End { position, sound, why } => {

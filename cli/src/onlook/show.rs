@@ -2,7 +2,7 @@
 
 use crate::deliver::Payload;
 use crate::mail::content_word;
-use crate::units;
+use crate::{plain, units};
 use laneway::mailbox::{self, Waiting};
 use laneway::{Peeked, Traffic};
 use serde_json::{Map, Value, json};
@@ -26,7 +26,7 @@ impl Shown {
         {
             json.extend(payload);
         }
-        Shown { json: object(json), text: format!("{head}  {}", printable(payload)), is_message: true, missed: 0 }
+        Shown { json: object(json), text: format!("{head}  {}", plain::escaped(payload)), is_message: true, missed: 0 }
     }
 
     fn note(text: String, json: Value) -> Shown {
@@ -56,7 +56,7 @@ pub(super) fn peeked(seen: &Peeked) -> Shown {
 /// A message of a mailbox.
 pub(super) fn mail(seen: &mailbox::Peeked) -> Shown {
     let (ticket, priority) = (seen.ticket.to_string(), seen.priority.to_string());
-    let from = if seen.from.is_empty() { "-".to_owned() } else { printable(seen.from.as_bytes()) };
+    let from = if seen.from.is_empty() { "-".to_owned() } else { plain::escaped(seen.from.as_bytes()) };
     let kind = if seen.wants_reply { "request" } else { "mail" };
     let mut head = format!("{ticket}  {priority}  {kind}  {from}");
     if let Some(wrong) = &seen.malformed {
@@ -111,37 +111,10 @@ pub(super) fn event<M>(traffic: &Traffic<M>) -> Shown {
     }
 }
 
-/// On one line, and nothing in it that a terminal would obey.
-pub(super) fn printable(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for piece in bytes.utf8_chunks() {
-        for character in piece.valid().chars() {
-            if character.is_control() {
-                text.extend(character.escape_default());
-            } else {
-                text.push(character);
-            }
-        }
-        piece.invalid().iter().for_each(|byte| text += &format!("\\x{byte:02x}"));
-    }
-    text
-}
-
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn rounded(time: Duration) -> Duration {
     Duration::from_millis(milliseconds(time))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_printed_stays_on_its_line_and_commands_nobody() {
-        assert_eq!(printable("plain ü".as_bytes()), "plain ü");
-        assert_eq!(printable(b"a\nb\t\x1b[31m\xff\0"), "a\\nb\\t\\u{1b}[31m\\xff\\u{0}");
-    }
 }
