@@ -1,15 +1,11 @@
 //! Growth where space is short: a file system that is full, a receiver that does not come, system calls that fail. Never
 //! a signal, never a message lost, never more than the limit; and the lane goes on when there is room again. Needs a
 //! mount namespace for a small file system and strace for calls that fail; says so where there is none.
-#![expect(unsafe_code, reason = "mounting a file system")]
 
 mod support;
 
 use laneway::{Cause, OnFull, Queue, Receiver, Sender, TryRecvError, TrySendError, layout};
-use std::ffi::CString;
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;

@@ -22,6 +22,8 @@ pub(super) struct Scene {
     every: Duration,
     rows: BTreeMap<Key, Shown>,
     removed: VecDeque<(u64, String)>,
+    /// Everything as of this look, once somebody has asked for it.
+    whole: Option<Arc<str>>,
 }
 
 /// A row as it was said last.
@@ -100,12 +102,13 @@ struct FiguresJson {
 
 impl Scene {
     pub(super) fn new(every: Duration) -> Scene {
-        Scene { look: 0, every, rows: BTreeMap::new(), removed: VecDeque::new() }
+        Scene { look: 0, every, rows: BTreeMap::new(), removed: VecDeque::new(), whole: None }
     }
 
     /// Takes in what the picture shows now, and says what became different.
     pub(super) fn take_in(&mut self, picture: &Picture) -> Changes {
         self.look += 1;
+        self.whole = None;
         let (look, now) = (self.look, Instant::now());
         for row in picture.rows() {
             let shown = self.rows.entry(row.key()).or_insert_with(Shown::new);
@@ -134,7 +137,10 @@ impl Scene {
     }
 
     /// Everything that there is, and what was seen before: for who comes new.
-    pub(super) fn everything(&self, picture: &Picture) -> (u64, Arc<str>) {
+    pub(super) fn everything(&mut self, picture: &Picture) -> (u64, Arc<str>) {
+        if let Some(whole) = &self.whole {
+            return (self.look, Arc::clone(whole));
+        }
         let rows = picture.rows().filter_map(|row| Some(self.rows.get(&row.key())?.render(row, true)));
         let head = json!({
             "look": self.look,
@@ -143,7 +149,9 @@ impl Scene {
             "post": picture.post().to_string_lossy(),
             "problems": picture.problems(),
         });
-        (self.look, with_rows(head, rows).into())
+        let whole: Arc<str> = with_rows(head, rows).into();
+        self.whole = Some(Arc::clone(&whole));
+        (self.look, whole)
     }
 }
 
@@ -187,7 +195,8 @@ impl Shown {
         }
         let mut sums: BTreeMap<Option<String>, FlowJson> = BTreeMap::new();
         for flow in row.figures.iter().filter(|_| row.is_here()).flat_map(|figures| &figures.flows) {
-            if flow.sent == 0 && !flow.alive {
+            // Who holds a lane and has sent nothing yet has no name yet either.
+            if flow.sent == 0 && (row.kind == Kind::Mailbox || !flow.alive) {
                 continue;
             }
             let start = || FlowJson { from: flow.from.clone(), senders: 0, rate: 0.0, sent: 0 };
@@ -197,7 +206,11 @@ impl Shown {
             sum.sent = sum.sent.saturating_add(flow.sent);
         }
         self.senders.extend(sums.into_iter().map(|(from, flow)| (from, Seen { flow, at: now })));
-        self.senders.retain(|_, seen| now.saturating_duration_since(seen.at) < REMEMBERED);
+        // Without a name it may be anybody, who is called by name by now.
+        self.senders.retain(|from, seen| {
+            let span = now.saturating_duration_since(seen.at);
+            span.is_zero() || from.is_some() && span < REMEMBERED
+        });
     }
 
     fn render(&self, row: &Row, with_samples: bool) -> String {

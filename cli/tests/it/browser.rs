@@ -20,6 +20,8 @@ pub(crate) struct Browser {
     session: Option<String>,
     /// What the page complained about.
     pub(crate) complaints: Vec<String>,
+    /// Whether the connection may be lost, which is no reason to complain.
+    pub(crate) may_lose: bool,
     /// What it asked for, from wherever.
     pub(crate) requests: Vec<String>,
     _profile: TempDir,
@@ -68,8 +70,17 @@ impl Browser {
             }
         });
         let (complaints, requests) = (Vec::new(), Vec::new());
-        let mut browser =
-            Browser { child, ask, answers, asked: 0, session: None, complaints, requests, _profile: profile };
+        let mut browser = Browser {
+            child,
+            ask,
+            answers,
+            asked: 0,
+            session: None,
+            complaints,
+            may_lose: false,
+            requests,
+            _profile: profile,
+        };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = browser.call("Target.attachToTarget", attach);
@@ -109,6 +120,7 @@ impl Browser {
                 self.complaints.push(params["exceptionDetails"]["exception"]["description"].to_string())
             }
             "Runtime.consoleAPICalled" if is_bad(&params["type"]) => self.complaints.push(params["args"].to_string()),
+            "Log.entryAdded" if self.may_lose && params["entry"]["source"] == "network" => {}
             "Log.entryAdded" if is_bad(&params["entry"]["level"]) => self.complaints.push(params["entry"].to_string()),
             "Network.requestWillBeSent" => {
                 self.requests.push(params["request"]["url"].as_str().expect("an address").to_owned());

@@ -8,6 +8,8 @@ import { Tracks } from "./tracks.js";
 const MOST = 72;
 /// How long it is said that an agent has come back, milliseconds.
 const RESUMED = 8000;
+/// How long a way is lit after a message, milliseconds.
+const GLOWS = 1500;
 const UNNAMED = "";
 
 export class Graph {
@@ -86,7 +88,8 @@ export class Graph {
   place(agents, { width, height }) {
     const n = agents.size;
     this.size = n <= 14 ? { r: 17, font: 14, two: true } : n <= 32 ? { r: 9, font: 12.5, two: true } : { r: 5, font: 11, two: false };
-    const room = Math.min(width * 0.3, n <= 14 ? 190 : 150);
+    const room = n > 32 ? 110 : Math.min(width * 0.29, n > 14 ? 140 : 160);
+    this.narrow = width < 480;
     set(this.svg, { viewBox: `0 0 ${width} ${height}`, class: this.size.two ? "" : "is-dense" });
     this.center = { x: width / 2, y: height / 2 };
     for (const name of agents.keys()) {
@@ -109,8 +112,12 @@ export class Graph {
       this.edges.set(flow.id, drawn);
     }
     const curve = (drawn.curve = bend(a, b, this.center, this.size.r));
-    const strength = Math.min(1, Math.log10(1 + flow.rate) / 3);
-    drawn.rate = flow.rate;
+    // A way stays lit for a moment, so that what goes through it now and then is seen, and arrives.
+    const now = performance.now();
+    drawn.rate = flow.rate >= (drawn.rate ?? 0) ? flow.rate : 0.7 * drawn.rate + 0.3 * flow.rate;
+    if (flow.rate > 0) drawn.last = now;
+    const lit = now - drawn.last < GLOWS;
+    const strength = lit ? Math.min(1, Math.log10(1 + drawn.rate) / 3) : 0;
     const [, c1, c2, end] = curve;
     set(drawn.line, { d: `M${xy(curve[0])}C${xy(c1)} ${xy(c2)} ${xy(end)}` });
     const angle = (Math.atan2(end.y - c2.y, end.x - c2.x) * 180) / Math.PI;
@@ -118,9 +125,9 @@ export class Graph {
     drawn.group.style.setProperty("--strength", strength.toFixed(2));
     const chosen = this.world.selected.replace(/^[a-z]+\//, "");
     const aside = this.world.selected && !this.world.selected.startsWith("queue/") && chosen !== flow.from && chosen !== flow.to;
-    set(drawn.group, { class: `edge${flow.rate > 0 ? " is-lit" : ""}${aside ? " is-aside" : ""}`, "data-from": flow.from, "data-to": flow.to });
+    set(drawn.group, { class: `edge${lit ? " is-lit" : ""}${aside ? " is-aside" : ""}`, "data-from": flow.from, "data-to": flow.to });
     say(drawn.title, `${flow.from || "unnamed"} to ${flow.to}: ${rate(flow.rate)} a second, ${count(flow.sent)} so far`);
-    const wanted = flow.rate > 0 && !this.still.matches ? Math.min(5, 1 + Math.round(strength * 5)) : 0;
+    const wanted = lit && !aside && !this.still.matches ? Math.min(5, 1 + Math.round(strength * 5)) : 0;
     while (drawn.dots.length < wanted) {
       const dot = this.layers[1].appendChild(s("circle", { r: this.size.two ? 3.2 : 2.2, class: "dot" }));
       drawn.dots.push(dot);
@@ -148,7 +155,7 @@ export class Graph {
     const word = row ? state(row) : agent.alive ? "sends" : "sent";
     const resumed = row?.awake && row.resumed && performance.now() - row.resumed < RESUMED;
     const waiting = row?.waiting ? `${count(row.waiting)} waiting` : "";
-    const about = resumed ? `resumed, session ${row.attaches}` : { sends: "sends only", sent: "was here" }[word] ?? (word === "awake" ? waiting || "awake" : [word, waiting].filter(Boolean).join(", "));
+    const about = resumed ? `resumed, session ${row.attaches}` : { sends: "sends only", sent: "was here" }[word] ?? (word === "awake" ? waiting || "awake" : (this.narrow && waiting) || [word, waiting].filter(Boolean).join(", "));
     const high = row?.pressure === "high" ? " is-high" : "";
     set(drawn.group, {
       class: `node is-${word}${high}${resumed ? " is-resumed" : ""}${this.world.selected === id ? " is-selected" : ""}`,
@@ -204,7 +211,8 @@ function bend(a, b, center, r) {
   }
   const length = Math.hypot(to.x - from.x, to.y - from.y) || 1;
   const [nx, ny] = [-(to.y - from.y) / length, (to.x - from.x) / length];
-  const [pull, off] = [a.side === b.side ? 0.6 : 0.42, a.side === b.side ? 6 : 14];
+  // Within a column, who is further away is reached by a wider bow.
+  const [pull, off] = a.side === b.side ? [0.2 + 0.75 * Math.abs(a.y - b.y), 5] : [0.42, 14];
   const control = (p) => ({ x: p.x + (center.x - p.x) * pull * 1.3 + nx * off, y: p.y + (center.y - p.y) * pull * 0.55 + ny * off });
   const [c1, c2] = [control(from), control(to)];
   const rim = (p, towards, gap) => {

@@ -8,7 +8,7 @@ const MOST = 200;
 const last = (row) => row.name.toLowerCase();
 const COLUMNS = [
   { id: "name", title: "Name", of: last, text: (row) => row.name },
-  { id: "traffic", title: "Last minute", of: (row) => row.samples.reduce((sum, [n]) => sum + n, 0) },
+  { id: "traffic", title: "Traffic", of: (row) => row.samples.reduce((sum, [n]) => sum + n, 0) },
   { id: "in", title: "In/s", of: (row) => row.rate_in, text: (row) => rate(row.rate_in) },
   { id: "out", title: "Out/s", of: (row) => row.rate_out, text: (row) => rate(row.rate_out) },
   { id: "waiting", title: "Waiting", of: (row) => row.waiting ?? 0, text: (row) => count(row.waiting) },
@@ -64,7 +64,7 @@ export class List {
       const [area, curve] = [s("path", { class: "area" }), s("path", { class: "curve" })];
       const picture = s("svg", { viewBox: "0 0 96 24", width: 96, height: 24, class: "spark", role: "img" }, area, curve);
       const cells = COLUMNS.map(({ id }) => h("td", { class: `c-${id}` }));
-      cells[0].append(h("i", { class: "light" }), button, tag);
+      cells[0].append(h("div", null, h("i", { class: "light" }), button, tag));
       cells[1].append(picture);
       const tr = h("tr", { onclick: () => this.select(row.id) }, cells);
       this.known.set(row.id, (line = { tr, button, tag, cells, picture, area, curve }));
