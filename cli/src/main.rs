@@ -8,7 +8,6 @@ mod deliver;
 mod demo;
 mod doctor;
 mod drain;
-
 mod log;
 mod ls;
 mod mail;
