@@ -169,7 +169,7 @@ fn a_task_waits_for_an_outcome_for_several_and_for_an_answer() {
             });
         }
     });
-    block_on(async {
+    runtime().block_on(async {
         assert_eq!(backend.wait(&first).await.unwrap().state, State::Acked);
         let outcome = backend.until(|backend| {
             let states = [first, second].map(|ticket| backend.status(&ticket).unwrap().state);
@@ -180,6 +180,18 @@ fn a_task_waits_for_an_outcome_for_several_and_for_an_answer() {
         assert!(pin!(backend.request(b"three")).poll(&mut task).is_pending());
         assert_eq!(backend.request(b"four").await.unwrap().body, b"in time");
         assert_eq!(backend.get_mut().late_answers(), 1);
+        // Another mailbox in its place has its answers elsewhere.
+        let other = std::mem::replace(backend.get_mut(), post.mailbox("other").unwrap());
+        let answering = thread::spawn(move || {
+            let inbox = post.serve("other").unwrap();
+            let asked = inbox.recv_timeout(LONG).unwrap();
+            assert!(asked.reply(b"from another").unwrap());
+            asked.ack();
+        });
+        let answer = tokio::time::timeout(LONG, backend.request(b"five")).await.unwrap().unwrap();
+        assert_eq!(answer.body, b"from another");
+        answering.join().unwrap();
+        drop(other);
     });
     serving.join().unwrap();
     drop(backend.into_inner());

@@ -37,8 +37,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 pub struct AsyncMailbox {
     mailbox: Mailbox,
     outcomes: Source,
-    /// From the first request on.
-    answers: Option<Source>,
+    /// From the first request on; of the queue for answers with this number.
+    answers: Option<(u64, Source)>,
 }
 
 /// A mailbox, as one who waits for an outcome.
@@ -59,11 +59,11 @@ impl Sleeps for ForOutcome<'_> {
 
 impl Sleeps for ForAnswer<'_> {
     fn bell(&self) -> &dyn Bell {
-        self.0.answers().expect("there was a request").sleeper()
+        self.0.answers().expect("there was a request").1.sleeper()
     }
 
     fn lookout(&self, known: Option<usize>) -> Option<Lookout> {
-        self.0.answers().and_then(|answers| Sleeps::lookout(answers, known))
+        self.0.answers().and_then(|(_, answers)| Sleeps::lookout(answers, known))
     }
 }
 
@@ -81,10 +81,13 @@ impl AsyncMailbox {
     pub async fn request(&mut self, body: &[u8]) -> Result<Answer, RequestError> {
         let ticket = self.mailbox.ask(body).map_err(RequestError::Send)?;
         let mut of = ForAnswer(&mut self.mailbox);
-        let source = match &mut self.answers {
-            Some(source) => source,
-            none => none.insert(Source::new(&of, Notify::Task).map_err(|error| no_threads(of.0, error))?),
-        };
+        let number = of.0.answers().map_or(0, |(number, _)| number);
+        // Who has the mailbox may have put another in its place.
+        if self.answers.as_ref().is_none_or(|(known, _)| *known != number) {
+            let source = Source::new(&of, Notify::Task).map_err(|error| no_threads(of.0, error))?;
+            self.answers = Some((number, source));
+        }
+        let source = self.answers.as_mut().map(|(_, source)| source).expect("it is there now");
         poll_fn(move |task| source.poll(task, &mut of, |of| of.0.try_answer(ticket))).await
     }
 
@@ -111,7 +114,7 @@ impl AsyncMailbox {
 
     /// The mailbox itself, for everything that does not wait.
     pub fn get_mut(&mut self) -> &mut Mailbox {
-        if let Some(source) = &self.answers {
+        if let Some((_, source)) = &self.answers {
             source.disarm(&ForAnswer(&mut self.mailbox));
         }
         &mut self.mailbox

@@ -13,6 +13,8 @@
 //!   More than once when its receiver dies before it has settled it.
 //! - Messages of one sender and one priority are handed out in the order in which they were sent, the first time.
 //! - What [`Mailbox::cancel`] said `Yes` to is not handed out.
+//! - Chunks of an answer come in order and without gaps, at each attempt; an attempt is never mixed with another, and whoever reads is told where one
+//!   begins anew.
 //! - Time is that of the host since its boot. Nothing depends on the time of day, nor on who is alive by anybody's word but
 //!   the kernel's.
 

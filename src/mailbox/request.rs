@@ -180,9 +180,9 @@ impl Mailbox {
         }
     }
 
-    /// By which whoever answers rings, once there was a request.
-    pub(crate) fn answers(&self) -> Option<&Receiver> {
-        self.replies.as_ref().map(|replies| &replies.receiver)
+    /// By which whoever answers rings, once there was a request, and its number.
+    pub(crate) fn answers(&self) -> Option<(u64, &Receiver)> {
+        self.replies.as_ref().map(|replies| (replies.number, &replies.receiver))
     }
 
     /// What to do while waiting for an answer. Default: [`Wait::Adaptive`]. Attaches, if there was no request yet.
