@@ -37,18 +37,21 @@ fn tail_says_how_many_messages_it_missed() {
     let queue = Queue::options().capacity(4096).overflow_limit(0).create(root.queue("q")).expect("a queue");
     let (mut sender, receiver) = (queue.sender().expect("attached"), queue.receiver().expect("attached"));
     // The pipe is full long before all is printed, and so the tail stands still.
-    let (mut reader, writer) = pipe().expect("a pipe");
+    let (reader, writer) = pipe().expect("a pipe");
     let args = ["tail", "q", "--json", "--since", "pending", "--timeout", "1s"];
     let tail = root.command(args).stdout(writer).spawn().expect("it runs");
+    let mut lines = BufReader::new(reader).lines().map(|line| {
+        let line = line.expect("text");
+        serde_json::from_str::<Value>(&line).expect("a line of JSON")
+    });
     const ALL: u64 = 20_000;
-    for number in 0..ALL {
+    sender.send(b"000000").expect("sent");
+    let first = lines.next().expect("it looks before there is more");
+    for number in 1..ALL {
         sender.send(format!("{number:06}").as_bytes()).expect("sent");
         receiver.recv().expect("received").release();
     }
-    let lines: Vec<Value> = BufReader::new(&mut reader)
-        .lines()
-        .map(|line| serde_json::from_str(&line.expect("text")).expect("a line of JSON"))
-        .collect();
+    let lines: Vec<Value> = std::iter::once(first).chain(lines).collect();
     let missed: u64 = lines.iter().filter_map(|line| line["lapped"]["messages"].as_u64()).sum();
     let seen = lines.iter().filter(|line| line["text"].is_string()).count() as u64;
     assert_eq!(seen + missed, ALL);
