@@ -12,11 +12,11 @@ mod support;
 use laneway::mailbox::{Backoff, Cancelled, Inbox, Mailbox, Post, Settings, State, Ticket};
 use memmap2::Mmap;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::path::Path;
 use std::time::Duration;
 use support::step::{Victim, stay_here};
+use support::tree::{Tree, copy};
 use support::{Role, scratch, victim};
 
 const FAR: Duration = Duration::from_secs(24 * 3600);
@@ -199,67 +199,6 @@ fn settled_is_dead(state: State) -> bool {
     matches!(state, State::DeadLettered | State::Failed)
 }
 
-/// Of each file so much is compared: these lanes do not come further.
-const COMPARED: usize = 16 << 10;
-
-/// The files of the mailbox, watched.
-struct Files {
-    root: PathBuf,
-    mapped: BTreeMap<PathBuf, (Mmap, Vec<u8>)>,
-}
-
-impl Files {
-    /// Looks which files there are.
-    fn list(&mut self) -> bool {
-        let before = self.mapped.len();
-        for path in files(&self.root) {
-            let Ok(file) = File::open(&path) else { continue };
-            let is_short = file.metadata().unwrap().len() == 0;
-            if is_short || self.mapped.contains_key(&path) {
-                continue;
-            }
-            // SAFETY: the bytes are only read while the process that writes them is stopped, and no file gets shorter.
-            let map = unsafe { Mmap::map(&file) }.unwrap();
-            self.mapped.insert(path, (map, Vec::new()));
-        }
-        self.mapped.len() != before
-    }
-
-    /// Whether any has changed since the last time.
-    fn changed(&mut self) -> bool {
-        let mut changed = false;
-        for (map, last) in self.mapped.values_mut() {
-            let now = &map[..map.len().min(COMPARED)];
-            if now != &last[..] {
-                last.clear();
-                last.extend_from_slice(now);
-                changed = true;
-            }
-        }
-        changed
-    }
-}
-
-fn files(below: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(below).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
-    }
-    found
-}
-
-fn copy(from: &Path, to: &Path) {
-    DirBuilder::new().mode(0o700).create(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (name, path) = entry.map(|entry| (entry.file_name(), entry.path())).unwrap();
-        match path.is_dir() {
-            true => copy(&path, &to.join(name)),
-            false => assert!(fs::copy(&path, to.join(name)).is_ok(), "{} was not copied", path.display()),
-        }
-    }
-}
-
 /// A mailbox with all messages in it.
 fn fill(root: &Path) -> Vec<Ticket> {
     let mut mailbox = post(root).mailbox("box").unwrap();
@@ -318,7 +257,7 @@ fn step_through(act: usize) -> Option<u64> {
     assert_eq!(victim.stopped_by(), Some(libc::SIGSTOP));
     // Up to where the act begins.
     assert_eq!(victim.go_on(libc::PTRACE_CONT), Some(libc::SIGSTOP));
-    let mut files = Files { root: root.clone(), mapped: BTreeMap::new() };
+    let mut files = Tree::new(&root);
     files.list();
     files.changed();
     let (mut steps, mut judged) = (0u64, 0u64);

@@ -9,6 +9,7 @@
 pub(crate) mod flight;
 pub(crate) mod mailboxes;
 pub(crate) mod step;
+pub(crate) mod tree;
 pub(crate) mod victim;
 
 use laneway::{Queue, layout};

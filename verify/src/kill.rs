@@ -11,6 +11,7 @@ mod acts;
 mod birth;
 mod episodes;
 mod judge;
+pub(crate) mod mailbox;
 mod page;
 mod payload;
 mod scratch;
@@ -125,7 +126,8 @@ impl Check for Kill {
             let place = dir.path().join(format!("worker-{worker}"));
             std::fs::create_dir(&place)?;
             // Another stretch of seeds for each; some pairs come up in both.
-            let mut command = worker_in(&place, seed << 32 | worker << 24, (points + points / 50).div_ceil(workers))?;
+            let mut command =
+                worker_in(WORKER, &place, seed << 32 | worker << 24, (points + points / 50).div_ceil(workers))?;
             if self.pairs_alone {
                 command.env(KIND, "pairs");
             }
@@ -166,11 +168,11 @@ fn verdict(sum: &Tally, pairs: usize, images: usize, took: Duration) -> Verdict 
     }
 }
 
-fn worker_in(place: &Path, seed: u64, points: u64) -> Result<Command> {
+fn worker_in(part: &str, place: &Path, seed: u64, points: u64) -> Result<Command> {
     let mut command = Command::new(role::program()?);
     // With the victims that it steps, in a group that is killed as one.
     command.process_group(0);
-    role::tell(&mut command, WORKER, place).env(SEED, seed.to_string()).env(POINTS, points.to_string());
+    role::tell(&mut command, part, place).env(SEED, seed.to_string()).env(POINTS, points.to_string());
     // SAFETY: two system calls. An instruction has the same address in every worker, or it would count several times.
     #[expect(unsafe_code, reason = "what a child does between fork and exec")]
     unsafe {

@@ -39,6 +39,7 @@ const CHECKS: &[&dyn Check] = &[
     &hostile::Hostile,
     &kill::Kill { pairs_alone: false },
     &kill::Kill { pairs_alone: true },
+    &kill::mailbox::Mailbox,
     &soak::Soak,
     &faults::Faults,
     &hosts::Hosts,

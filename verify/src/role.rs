@@ -30,6 +30,7 @@ pub(crate) fn play() -> Option<ExitCode> {
     let code = match role.as_str() {
         "life" => faults::life::live(&directory),
         kill::WORKER => kill::work(&directory),
+        kill::mailbox::WORKER => kill::mailbox::work(&directory),
         part => hosts::play(part, &directory),
     };
     Some(ExitCode::from(code))
