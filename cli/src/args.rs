@@ -327,7 +327,7 @@ pub(crate) struct Bench {
     /// Messages a second, of each sender; default 1000 for wake and 20000 for fan-in
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: Option<u32>,
-    /// How long to measure each figure; default 3s, and 5s for an idle receiver
+    /// How long to measure each figure; default 3s, 5s for an idle receiver, 20s for watched
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// What a process does that has to wait; default spin for rtt and throughput, park for wake (and adaptive, in all),
@@ -361,6 +361,8 @@ pub(crate) enum Measure {
     Overflow,
     /// All of these
     All,
+    /// Streaming while `laneway top` watches, and while it does not: 20s, and not among all
+    Watched,
 }
 
 impl fmt::Display for Measure {

@@ -2,7 +2,7 @@
 
 use super::ledger::Measured;
 use super::scene::Scene;
-use super::{crowd, fan_in, idle, limits, overflow, rtt, throughput, wake};
+use super::{crowd, fan_in, idle, limits, overflow, rtt, throughput, wake, watched};
 use crate::args::Wait;
 use anyhow::Result;
 use laneway::{Options, Queue};
@@ -38,6 +38,7 @@ pub(super) enum Work {
     Idle,
     Crowd,
     Overflow,
+    Watched,
 }
 
 /// What a measurement is called, known before it is made.
@@ -138,6 +139,7 @@ impl Job {
             Work::Idle => &idle::Idle,
             Work::Crowd => &crowd::Crowd,
             Work::Overflow => &overflow::Overflow,
+            Work::Watched => &watched::Watched,
         }
     }
 

@@ -25,6 +25,7 @@ mod rtt;
 mod scene;
 mod throughput;
 mod wake;
+mod watched;
 mod worker;
 
 use crate::args::{Bench, BenchProcess};

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// For how long each figure is measured, and how long somebody has to be idle for it to show.
 const DURATION: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(5);
+/// For how long `laneway top` is measured, whose pieces are long.
+const WATCHED: Duration = Duration::from_secs(20);
 const SENDERS: u32 = 4;
 const WAKES: u32 = 1_000;
 const FAN_IN_RATE: u32 = 20_000;
@@ -29,6 +31,7 @@ pub(super) fn jobs(args: &Bench) -> Result<Vec<Job>> {
         Measure::FanIn => fan_in(args),
         Measure::Idle => idle(args),
         Measure::Overflow => overflow(args),
+        Measure::Watched => watched(args),
         Measure::All => {
             let wakes = wake(args, &[Wait::Park, Wait::Adaptive]);
             [limits(args), rtt(args), throughput(args), wakes, fan_in(args), idle(args), overflow(args)].concat()
@@ -39,9 +42,9 @@ pub(super) fn jobs(args: &Bench) -> Result<Vec<Job>> {
 
 /// Says what cannot be measured, with the numbers, and what the figure does not ask for.
 fn check(args: &Bench) -> Result<()> {
-    use Measure::{All, FanIn, Overflow, Rtt, Throughput, Wake};
+    use Measure::{All, FanIn, Overflow, Rtt, Throughput, Wake, Watched};
     for (option, is_given, who) in [
-        ("payload", !args.payload.is_empty(), &[Rtt, Throughput, Wake, FanIn, Overflow, All][..]),
+        ("payload", !args.payload.is_empty(), &[Rtt, Throughput, Wake, FanIn, Overflow, Watched, All][..]),
         ("wait", args.wait.is_some(), &[Rtt, Throughput, Wake, FanIn, All]),
         ("rate", args.rate.is_some(), &[Wake, FanIn, All]),
         ("senders", args.senders.is_some(), &[FanIn, All]),
@@ -127,4 +130,9 @@ fn idle(args: &Bench) -> Vec<Job> {
 
 fn overflow(args: &Bench) -> Vec<Job> {
     for_payloads(args, &[1024], &job(args, Work::Overflow, Wait::Spin))
+}
+
+fn watched(args: &Bench) -> Vec<Job> {
+    let job = Job { duration: args.duration.unwrap_or(WATCHED), ..job(args, Work::Watched, Wait::Spin) };
+    for_payloads(args, &[56], &job)
 }

@@ -167,19 +167,17 @@ fn footer_line(state: &State, palette: Palette) -> Line<'static> {
     Line::from(spans)
 }
 
+const SIGNS: [&str; 2] =
+    [" ● somebody receives   ○ nobody does   ✗ look at it", " ⇉ a queue; the others are mailboxes"];
+
 fn draw_help(frame: &mut Frame<'_>, area: Rect, palette: Palette) {
     let lines: Vec<Line<'_>> = HELP
         .iter()
         .map(|(keys, what)| Line::from(vec![Span::styled(format!(" {keys:<24}"), palette.bold()), Span::raw(*what)]))
-        .chain([
-            Line::default(),
-            Line::styled(
-                " ● somebody is attached, ○ nobody, ✗ look at it; ⇉ a queue, the others are mailboxes",
-                palette.dim(),
-            ),
-        ])
+        .chain([Line::default()])
+        .chain(SIGNS.map(|signs| Line::styled(signs, palette.dim())))
         .collect();
-    let (width, height) = (84.min(area.width), (lines.len() as u16 + 2).min(area.height));
+    let (width, height) = (74.min(area.width), (lines.len() as u16 + 2).min(area.height));
     let outside = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
     let block = Block::bordered().title(" laneway top ").title_alignment(Alignment::Center);
     let inside = block.inner(outside);

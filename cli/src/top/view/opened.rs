@@ -3,7 +3,7 @@
 use super::super::entry::{Entry, Shot};
 use super::graph::sparkline;
 use super::palette::Palette;
-use super::table::{count, pressure, time};
+use super::table::{BACKLOG, count, pressure, time};
 use crate::plain;
 use crate::units::{self, brief_count, brief_time};
 use laneway::LaneStat;
@@ -84,8 +84,8 @@ impl Page<'_> {
     /// What came, what went, what waited.
     fn trends(&self, entry: &Entry) -> Vec<Line<'static>> {
         let columns = self.width.saturating_sub(24).min(super::super::entry::SAMPLES);
-        let trend = |word: &str, of: fn(&Sample) -> f64, now: String, style: Style| {
-            let line = sparkline(entry.samples.iter().map(of), columns);
+        let trend = |word: &str, of: fn(&Sample) -> f64, least: f64, now: String, style: Style| {
+            let line = sparkline(entry.samples.iter().map(of), least, columns);
             Line::from(vec![
                 Span::styled(format!("{word:<8}"), self.palette.dim()),
                 Span::styled(line, style),
@@ -95,9 +95,15 @@ impl Page<'_> {
         let (sent, received) = (brief_count(entry.rates.sent), brief_count(entry.rates.received));
         vec![
             Line::default(),
-            trend("in", |sample| sample.rates.sent, format!("{sent}/s"), self.palette.trend()),
-            trend("out", |sample| sample.rates.received, format!("{received}/s"), self.palette.trend()),
-            trend("waiting", |sample| sample.waiting as f64, units::count(entry.waiting()), self.palette.caution()),
+            trend("in", |sample| sample.rates.sent, 0.0, format!("{sent}/s"), self.palette.trend()),
+            trend("out", |sample| sample.rates.received, 0.0, format!("{received}/s"), self.palette.trend()),
+            trend(
+                "waiting",
+                |sample| sample.waiting as f64,
+                BACKLOG,
+                units::count(entry.waiting()),
+                self.palette.caution(),
+            ),
         ]
     }
 

@@ -41,6 +41,8 @@ const PRIORITY: [Column; 14] =
     [Name, State, Waiting, Oldest, Sent, Received, Pressure, P99, Senders, Trend, From, Memory, P50, Backlog];
 /// What stands before a row: whether it is meant.
 const MARGIN: usize = 2;
+/// So many messages that wait are as high as the line: a few do not look like many.
+pub(super) const BACKLOG: f64 = 8.0;
 /// From here on there is room between columns.
 const WIDE: u16 = 110;
 
@@ -238,11 +240,11 @@ impl Table {
             Received => count(entry.rates.received, plain_style, palette),
             Trend => {
                 let rates = entry.samples.iter().map(|sample: &Sample| sample.rates.sent);
-                (sparkline(rates, width), palette.trend())
+                (sparkline(rates, 0.0, width), palette.trend())
             }
             Backlog => {
                 let depths = entry.samples.iter().map(|sample: &Sample| sample.waiting as f64);
-                (sparkline(depths, width), palette.caution())
+                (sparkline(depths, BACKLOG, width), palette.caution())
             }
             P50 => time(figures.delivery_p50(), plain_style, palette),
             P99 => time(figures.delivery_p99(), plain_style, palette),
