@@ -6,7 +6,7 @@
 
 mod support;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use laneway::mailbox::{Inbox, Mailbox, Post, State, Ticket};
 use laneway::{OnFull, Queue, Receiver, Sender, Wait};
 use std::hint::black_box;
@@ -177,5 +177,43 @@ fn requests(backend: &mut Mailbox, inbox: &mut Inbox, count: u64) -> Duration {
     support::together(lead, [follow])
 }
 
-criterion_group!(name = benches; config = support::criterion(); targets = send, receive, status, request);
+/// An answer in chunks: from asking to its end, with one chunk, and with a thousand.
+fn stream(criterion: &mut Criterion) {
+    let directory = support::directory();
+    let mut group = criterion.benchmark_group("stream");
+    let (mut backend, mut inbox) = mailbox(directory.path());
+    for chunks in [1, 1000] {
+        group.throughput(Throughput::Elements(chunks));
+        group.bench_function(format!("chunks of 56 B/{chunks}"), |bencher| {
+            bencher.iter_custom(|count| streams(&mut backend, &mut inbox, chunks, count));
+        });
+    }
+    group.finish();
+}
+
+fn streams(backend: &mut Mailbox, inbox: &mut Inbox, chunks: u64, count: u64) -> Duration {
+    let lead = move || {
+        for _ in 0..count {
+            let mut answer = backend.request_stream(b"go on").expect("it is sent");
+            let mut came = 0;
+            while let Some(chunk) = answer.next(Duration::from_secs(10)).expect("it comes") {
+                assert_eq!(chunk.body, [7; 56]);
+                came += 1;
+            }
+            assert_eq!(came, chunks);
+        }
+    };
+    let follow = move || {
+        for _ in 0..count {
+            let delivery = inbox.recv().expect("it comes");
+            let mut answer = delivery.reply_stream().expect("it can be answered").expect("somebody asks");
+            (0..chunks).for_each(|_| answer.send(&[7; 56]).expect("somebody reads"));
+            answer.finish().expect("somebody reads");
+            delivery.ack();
+        }
+    };
+    support::together(lead, [follow])
+}
+
+criterion_group!(name = benches; config = support::criterion(); targets = send, receive, status, request, stream);
 criterion_main!(benches);
