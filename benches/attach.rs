@@ -1,6 +1,6 @@
 //! Coming and going: what it takes to create a queue, to open it, and to attach to it. What undoes it is not timed.
 //!
-//! `cargo bench --bench attach`
+//! `cargo bench -p laneway --bench attach`
 #![allow(missing_docs, reason = "a program")]
 
 mod support;

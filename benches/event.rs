@@ -1,7 +1,7 @@
 //! Waking somebody who waits for other things too, one way, beside an eventfd that the peer writes itself; and what tasks of one process
 //! get through, beside channels that are made for that.
 //!
-//! `cargo bench --bench event`
+//! `cargo bench -p laneway --bench event`
 #![allow(missing_docs, reason = "a program")]
 
 mod support;

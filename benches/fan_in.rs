@@ -1,6 +1,6 @@
 //! Several senders stream to one receiver, each through a lane of its own: how long the receiver takes for a message.
 //!
-//! `cargo bench --bench fan_in`
+//! `cargo bench -p laneway --bench fan_in`
 #![allow(missing_docs, reason = "a program")]
 
 mod support;

@@ -1,7 +1,7 @@
 //! A round trip between two threads that spin, beside the raw one: a number that goes over on one cache line and comes back
 //! on another.
 //!
-//! `cargo bench --bench latency`
+//! `cargo bench -p laneway --bench latency`
 #![allow(missing_docs, reason = "a program")]
 
 mod support;

@@ -1,7 +1,7 @@
 //! What a mailbox adds to the queue below it: a ticket and an envelope to a send, a ledger to a receive, an answer to a
 //! question; each beside the queue alone.
 //!
-//! `cargo bench --bench mailbox`
+//! `cargo bench -p laneway --bench mailbox`
 #![allow(missing_docs, reason = "a program")]
 
 mod support;

@@ -1,7 +1,7 @@
 //! What it costs when the receiver falls behind: streaming through segments beside streaming in the ring, and a burst
 //! beside a ring that holds it whole.
 //!
-//! `cargo bench --bench overflow`
+//! `cargo bench -p laneway --bench overflow`
 #![allow(missing_docs, reason = "a program")]
 
 mod support;

@@ -1,7 +1,7 @@
 //! Messages a second: one thread streams to another as fast as it can, beside the same copies with no queue around them;
 //! and what a message costs one processor, with nothing that travels between caches.
 //!
-//! `cargo bench --bench throughput`
+//! `cargo bench -p laneway --bench throughput`
 #![allow(missing_docs, reason = "a program")]
 
 mod support;

@@ -1,7 +1,7 @@
 //! From a send to its message in the hands of a receiver that slept in the kernel, one way, beside a futex and nothing
 //! else.
 //!
-//! `cargo bench --bench wake`
+//! `cargo bench -p laneway --bench wake`
 #![allow(missing_docs, reason = "a program")]
 
 mod support;
