@@ -122,6 +122,18 @@ pub(super) const BUGS: &[Bug] = &[
         to: "all_known() && !self.has_mail()",
         judge: Judge::Test("attach", "a_lane_of_which_nobody_told_keeps_the_queue_open"),
     },
+    // Of mailboxes, which the catalogue does not know: what is held behind is said nowhere else.
+    Bug {
+        name: "M1",
+        what: "messages that were kept do not count among those in hands, and the ledger has no room for what is acked",
+        file: "src/mailbox/inbox.rs",
+        from: "let (taken, most) = (self.in_hands.get(), u64::from(self.settings.outcomes / 4));",
+        to: "let (taken, most) = (self.held.borrow().len() as u64, u64::from(self.settings.outcomes / 4));",
+        judge: Judge::Test(
+            "mailbox_attacks",
+            "many::what_was_acked_behind_one_that_is_held_is_settled_also_when_kept_ones_are_held",
+        ),
+    },
     // There: the hint is read before the word that bounds the look. Here the word that says that lanes have come is taken
     // after the look at the directory instead of before.
     Bug {
