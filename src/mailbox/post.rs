@@ -143,6 +143,8 @@ impl Post {
     }
 
     /// Removes a mailbox and everything in it, whole: whoever looks for it afterwards finds none.
+    ///
+    /// A [`Mailbox`] that somebody has open stays with what was removed, and so does what is sent through it from then on.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         check_name(name)?;
         let failed = |cause| Error::new("remove", &self.path(name), cause);
