@@ -9,7 +9,7 @@ use super::kept::Kept;
 use super::request::Answers;
 use super::settings::Settings;
 use super::stats::{Count, Counters};
-use super::ticket::{State, Ticket};
+use super::ticket::{Reason, State, Ticket};
 use crate::error::{Damage, Error, RecvError as QueueError, TryRecvError};
 use crate::ledger::{Key, Ledger};
 use crate::queue::{self, Message, Observer, Queue, Receiver};
@@ -161,6 +161,14 @@ impl Inbox {
         let is_final = |key: &Key| self.ledger.find(*key).is_some_and(|entry| State::from_code(entry.state).is_final());
         let settled: Vec<Key> = self.kept.borrow().keys().filter(is_final).collect();
         settled.into_iter().for_each(|key| self.done_keeping(key));
+        // Whoever served before died between keeping these and saying so.
+        let now = self.clock.now();
+        let later: Vec<Key> = self.kept.borrow().later(now).collect();
+        for key in later {
+            if let Some(entry) = self.ledger.find(key).filter(|entry| State::from_code(entry.state) == State::Taken) {
+                self.write(key, State::Pending, Reason::Retry, entry.attempts.into(), now);
+            }
+        }
         self.kept.borrow_mut().keep_struck(|key| self.lies(key));
     }
 

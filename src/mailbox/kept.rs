@@ -338,6 +338,11 @@ impl Kept {
         self.waiting.len()
     }
 
+    /// Those that are not due yet.
+    pub(super) fn later(&self, now: u64) -> impl Iterator<Item = Key> + '_ {
+        self.waiting.range((now + 1, 0)..).map(|(_, key)| *key)
+    }
+
     /// When the next one is due.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.waiting.first_key_value().map(|((due, _), _)| *due)
