@@ -116,7 +116,7 @@ impl Recording {
         line.insert("at_ns".to_owned(), nanoseconds(self.began.elapsed()).into());
         self.write(&Value::Object(line))?;
         self.messages += u64::from(shown.is_message);
-        self.missed += shown.missed;
+        self.missed = self.missed.saturating_add(shown.missed);
         Ok(())
     }
 

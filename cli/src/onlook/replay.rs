@@ -137,7 +137,8 @@ impl Playing {
                 Err(_) if !is_whole => bail!("its last line, {}, was cut off", lines.number),
                 Err(error) => bail!("line {} is none of a recording: {error}", lines.number),
             };
-            self.missing += line.lapped.as_ref().map_or(0, |lapped| lapped.messages);
+            let missing = line.lapped.as_ref().map_or(0, |lapped| lapped.messages);
+            self.missing = self.missing.saturating_add(missing);
             let body = match (&line.text, &line.base64) {
                 (Some(text), _) => text.as_bytes().to_vec(),
                 (None, Some(base64)) => {

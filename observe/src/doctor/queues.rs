@@ -229,7 +229,7 @@ impl Round<'_> {
             Kind::Mailbox => format!("laneway mail stat {}", word(&row.path)),
         };
         let (dropped, refused) = (figures.queue.dropped, figures.mail.as_ref().map_or(0, |mail| mail.refused));
-        if dropped + refused > 0 {
+        if dropped > 0 || refused > 0 {
             let what = format!("{dropped} messages were dropped and {refused} refused since it was created");
             self.add(Check::MessagesDropped, Severity::Notice, &row.path, what, stat.clone());
         }
