@@ -1,7 +1,7 @@
 //! `laneway metrics`.
 
 use crate::args::Metrics as Args;
-use crate::{output, place};
+use crate::{open_files, output, place};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::State;
@@ -18,6 +18,8 @@ use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
 pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
+    // Each queue that is looked at is a directory held open; where more are not allowed, what is left out is not readable.
+    let _ = open_files::raise();
     let metrics = Metrics::new(place::root()?, place::post_root()?).lanes(args.lanes);
     if let Some(address) = args.listen {
         return serve(metrics, address, json);
