@@ -11,8 +11,7 @@ use std::process::ExitCode;
 pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
     let queue = Queue::open(place::queue(&args.queue)?)?;
     let mut observer = queue.observe()?;
-    let stat = observer.stat()?;
-    let lanes = observer.lanes()?;
+    let (stat, lanes) = observer.look()?;
     let unreadable: Vec<(u32, String)> = observer.unreadable().collect();
     if json {
         output::print_json(&json!({

@@ -56,7 +56,7 @@ impl Round<'_> {
     fn queue(&mut self, path: &Path, whole: &Path, kind: Kind) {
         let looked = Queue::open(path).and_then(|queue| {
             let mut observer = queue.observe()?;
-            let (stat, lanes) = (observer.stat()?, observer.lanes()?);
+            let (stat, lanes) = observer.look()?;
             Ok((queue, stat, lanes, observer.unreadable().collect::<Vec<_>>()))
         });
         let (queue, stat, lanes, unreadable) = match looked {
