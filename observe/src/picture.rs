@@ -17,6 +17,16 @@ pub enum Kind {
     Queue,
 }
 
+impl Kind {
+    /// The word for it: `mailbox` or `queue`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Mailbox => "mailbox",
+            Kind::Queue => "queue",
+        }
+    }
+}
+
 /// Names a row, for as long as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {

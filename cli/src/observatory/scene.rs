@@ -223,7 +223,7 @@ impl Shown {
             (tenths(sample.rates.sent), tenths(sample.rates.received), sample.waiting)
         };
         let json = RowJson {
-            kind: kind(row.kind),
+            kind: row.kind.word(),
             name: &row.name,
             presence,
             problem,
@@ -314,15 +314,8 @@ fn message_json(message: &Message) -> Value {
     })
 }
 
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Mailbox => "mailbox",
-        Kind::Queue => "queue",
-    }
-}
-
 fn id(key: &Key) -> String {
-    format!("{}/{}", kind(key.kind), key.name)
+    format!("{}/{}", key.kind.word(), key.name)
 }
 
 fn tenths(number: f64) -> f64 {

@@ -1,14 +1,14 @@
 //! A row as JSON.
 
 use super::entry::Entry;
-use laneway_observe::{Kind, Presence};
+use laneway_observe::Presence;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Times in nanoseconds, rates in messages a second.
 pub(super) fn line(entry: &Entry) -> Value {
     let mut line = json!({
-        "kind": match entry.key.kind { Kind::Mailbox => "mailbox", Kind::Queue => "queue" },
+        "kind": entry.key.kind.word(),
         "name": entry.key.name,
         "path": entry.path.to_string_lossy(),
     });

@@ -1,7 +1,6 @@
 //! What metrics there are: their names, what they mean, and where each is read.
 
 use crate::figures::Figures;
-use crate::picture::Kind;
 use laneway::mailbox::Stats;
 use laneway::{LaneStat, Pressure};
 use prometheus_client::metrics::MetricType;
@@ -157,11 +156,3 @@ pub(super) static OF_LANES: [Family<LaneStat>; 7] = [
     family("laneway_lane_memory", "Bytes that the lane's file takes.", Bytes(|lane| lane.reserved_bytes)),
     family("laneway_lane_sender_attached", "Whether a sender holds the lane.", Now(|lane| lane.sender_alive.into())),
 ];
-
-/// The word for it in labels.
-pub(super) fn kind_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Mailbox => "mailbox",
-        Kind::Queue => "queue",
-    }
-}

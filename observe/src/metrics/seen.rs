@@ -1,8 +1,8 @@
 //! What was seen at one look, written down metric by metric: the format wants all series of a metric together.
 
-use super::families::{Family, OF_ALL, OF_LANES, OF_MAILBOXES, READABLE, Read, kind_of};
+use super::families::{Family, OF_ALL, OF_LANES, OF_MAILBOXES, READABLE, Read};
 use crate::figures::Figures;
-use crate::picture::{Key, Picture, Presence};
+use crate::picture::{Key, Kind, Picture, Presence};
 use laneway::LaneStat;
 use laneway::mailbox::Histogram;
 use prometheus_client::collector::Collector;
@@ -44,7 +44,7 @@ impl Seen {
         let began = Instant::now();
         picture.look();
         let here = picture.rows().filter(|row| !matches!(row.presence, Presence::Gone(_)));
-        let labels = |kind, name: &str| Labels { kind: kind_of(kind), name: name.to_owned(), lane: None };
+        let labels = |kind: Kind, name: &str| Labels { kind: kind.word(), name: name.to_owned(), lane: None };
         let rows: Vec<_> = here
             .map(|row| (row.key(), labels(row.kind, &row.name), row.figures.clone().filter(|_| row.is_here())))
             .collect();

@@ -8,7 +8,7 @@ use crate::plain;
 use crate::units::{self, brief_count, brief_time};
 use laneway::LaneStat;
 use laneway::mailbox::{State, Stats, Status};
-use laneway_observe::{Detail, Figures, Key, Kind, Message, Presence, Sample};
+use laneway_observe::{Detail, Figures, Key, Message, Presence, Sample};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::time::Instant;
@@ -61,10 +61,7 @@ type Cell = (String, Style);
 
 impl Page<'_> {
     fn title(&self, key: &Key) -> Line<'static> {
-        let kind = match key.kind {
-            Kind::Mailbox => "mailbox",
-            Kind::Queue => "queue",
-        };
+        let kind = key.kind.word();
         let mut spans = vec![
             Span::styled(plain::text(&key.name), self.palette.bold()),
             Span::styled(format!("  {kind}  "), self.palette.dim()),
