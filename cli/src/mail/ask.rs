@@ -4,6 +4,7 @@ use super::args::{self, Goal, Request, Wait};
 use super::{body, content_word, existing_ticket};
 use crate::deliver::Payload;
 use crate::output;
+use crate::units::millis;
 use anyhow::{Result, anyhow};
 use laneway::mailbox::{Cancelled, RequestError, State, Status, Ticket};
 use serde::Serialize;
@@ -83,7 +84,7 @@ pub(crate) fn status_json(ticket: Ticket, status: &Status) -> Value {
         "final": state.is_final(),
         "reason": Some(status.reason.sentence()).filter(|reason| !reason.is_empty()),
         "attempts": attempts,
-        "since_ms": since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        "since_ms": since.map(millis),
     })
 }
 

@@ -4,6 +4,7 @@ use super::args::{Chosen, Dead, Named};
 use super::{existing, ticket};
 use crate::deliver::Payload;
 use crate::output::{self, row};
+use crate::units;
 use anyhow::{Result, anyhow};
 use laneway::mailbox::{DeadLetter, Ticket};
 use serde::Serialize;
@@ -43,7 +44,7 @@ fn list(args: &Named, json: bool) -> Result<ExitCode> {
                 ticket: ticket.to_string(),
                 reason: reason.sentence(),
                 attempts: *attempts,
-                died_at_unix_ms: u64::try_from(died_at.as_millis()).unwrap_or(u64::MAX),
+                died_at_unix_ms: units::millis(*died_at),
                 uid: *uid,
                 from,
                 payload: Payload::of(body),

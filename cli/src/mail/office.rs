@@ -3,6 +3,7 @@
 use super::args::{Mail, Named, Rm};
 use super::existing;
 use crate::output::{self, row};
+use crate::units::nanos;
 use crate::{place, units};
 use anyhow::{Result, bail};
 use laneway::Error;
@@ -128,10 +129,6 @@ fn stat(args: &Named, json: bool) -> Result<ExitCode> {
         time(stats.idle),
     ))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn as_json(path: &str, settings: &Settings, stats: &Stats, dead: usize) -> Value {

@@ -2,7 +2,7 @@
 
 use super::args::Wake;
 use super::command::{Output, Running};
-use crate::output;
+use crate::{output, units};
 use anyhow::{Context, Result, bail};
 use laneway::Cause;
 use laneway::mailbox::{Inbox, Interrupter, Post, RecvError, Watch};
@@ -190,7 +190,7 @@ impl Waker<'_> {
         let doubled = self.args.pause.first.saturating_mul(1_u32.checked_shl(fruitless - 1).unwrap_or(u32::MAX));
         let pause = doubled.min(self.args.pause.cap);
         if self.json {
-            self.report("pause", json!({ "ms": u64::try_from(pause.as_millis()).unwrap_or(u64::MAX) }))?;
+            self.report("pause", json!({ "ms": units::millis(pause) }))?;
         } else {
             let how = if ended_well { "ended" } else { "failed" };
             output::warn(format_args!(

@@ -3,6 +3,7 @@
 use crate::deliver::Payload;
 use crate::mail::status_json;
 use crate::stat::lane_json;
+use crate::units::{millis, nanos};
 use laneway_observe::{Detail, Figures, Key, Kind, Message, Picture, Presence, Row};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -320,12 +321,4 @@ fn id(key: &Key) -> String {
 
 fn tenths(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
-}
-
-fn millis(span: Duration) -> u64 {
-    span.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
-fn nanos(span: Duration) -> u64 {
-    span.as_nanos().try_into().unwrap_or(u64::MAX)
 }

@@ -78,7 +78,7 @@ impl Recording {
             "laneway_recording": VERSION,
             "of": of,
             "path": path,
-            "began_unix_ns": nanoseconds(began),
+            "began_unix_ns": units::nanos(began),
         }))?;
         self.flush()
     }
@@ -113,7 +113,7 @@ impl Recording {
 
     fn take(&mut self, shown: show::Shown) -> Result<()> {
         let mut line = shown.json;
-        line.insert("at_ns".to_owned(), nanoseconds(self.began.elapsed()).into());
+        line.insert("at_ns".to_owned(), units::nanos(self.began.elapsed()).into());
         self.write(&Value::Object(line))?;
         self.messages += u64::from(shown.is_message);
         self.missed = self.missed.saturating_add(shown.missed);
@@ -136,8 +136,4 @@ impl Recording {
             format!("cannot write to {:?}; about {} messages were recorded before", self.file, self.messages)
         })
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

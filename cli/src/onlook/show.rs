@@ -68,7 +68,7 @@ pub(super) fn mail(seen: &mailbox::Peeked) -> Shown {
         "from": seen.from,
         "content": content_word(seen.content),
         "wants_reply": seen.wants_reply,
-        "age_ms": milliseconds(seen.age),
+        "age_ms": units::millis(seen.age),
         "malformed": seen.malformed,
     });
     Shown::message(head, json, &seen.body)
@@ -81,7 +81,7 @@ pub(super) fn waiting(waiting: &Waiting) -> Shown {
     let due = waiting.due_in.filter(|due| !due.is_zero());
     shown.json.insert("state".to_owned(), status.state.name().into());
     shown.json.insert("attempts".to_owned(), status.attempts.into());
-    shown.json.insert("due_in_ms".to_owned(), waiting.due_in.map(milliseconds).into());
+    shown.json.insert("due_in_ms".to_owned(), waiting.due_in.map(units::millis).into());
     let due = due.map_or(String::new(), |due| format!(", in {}", humantime::format_duration(rounded(due))));
     shown.text = format!("{}{due}  {}", status.state, shown.text);
     shown
@@ -111,10 +111,6 @@ pub(super) fn event<M>(traffic: &Traffic<M>) -> Shown {
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn rounded(time: Duration) -> Duration {
-    Duration::from_millis(milliseconds(time))
+    Duration::from_millis(units::millis(time))
 }

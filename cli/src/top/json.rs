@@ -1,9 +1,9 @@
 //! A row as JSON.
 
 use super::entry::Entry;
+use crate::units::nanos;
 use laneway_observe::Presence;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// Times in nanoseconds, rates in messages a second.
 pub(super) fn line(entry: &Entry) -> Value {
@@ -19,19 +19,18 @@ pub(super) fn line(entry: &Entry) -> Value {
         }
         return line;
     };
-    let nanos = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     let flows = figures.flows.iter().map(|flow| {
         json!({ "lane": flow.lane, "from": flow.from, "alive": flow.alive, "sent": flow.sent, "rate": flow.rate })
     });
     let more = json!({
         "waiting": figures.waiting,
-        "oldest_ns": nanos(figures.oldest),
+        "oldest_ns": figures.oldest.map(nanos),
         "sent": figures.sent,
         "received": figures.received,
         "sent_rate": entry.rates.sent,
         "received_rate": entry.rates.received,
-        "delivery_p50_ns": nanos(figures.delivery_p50()),
-        "delivery_p99_ns": nanos(figures.delivery_p99()),
+        "delivery_p50_ns": figures.delivery_p50().map(nanos),
+        "delivery_p99_ns": figures.delivery_p99().map(nanos),
         "pressure": figures.pressure().to_string(),
         "fill": figures.fill(),
         "receiver_alive": figures.queue.receiver_alive,
