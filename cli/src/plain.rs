@@ -34,15 +34,19 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
     text
 }
 
+/// The beginning of so many bytes, without the part of a letter at which it was cut: that does not make bytes of a text.
+pub(crate) fn whole_letters(beginning: &[u8], len: usize) -> &[u8] {
+    match str::from_utf8(beginning) {
+        Err(error) if error.error_len().is_none() && beginning.len() < len => &beginning[..error.valid_up_to()],
+        _ => beginning,
+    }
+}
+
 /// The beginning of a message's body: as text if it is UTF-8, otherwise its bytes in hexadecimal.
 pub(crate) fn body(bytes: &[u8]) -> String {
-    let beginning = &bytes[..bytes.len().min(BEGINNING)];
+    let beginning = whole_letters(&bytes[..bytes.len().min(BEGINNING)], bytes.len());
     match str::from_utf8(beginning) {
         Ok(whole) => text(whole),
-        // Cut within a letter.
-        Err(error) if error.error_len().is_none() && beginning.len() < bytes.len() => {
-            text(&String::from_utf8_lossy(&beginning[..error.valid_up_to()]))
-        }
         Err(_) => beginning.iter().map(|byte| format!("{byte:02x} ")).collect::<String>().trim_end().to_owned(),
     }
 }

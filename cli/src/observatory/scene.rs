@@ -2,6 +2,7 @@
 
 use crate::deliver::Payload;
 use crate::mail::status_json;
+use crate::plain;
 use crate::stat::lane_json;
 use crate::units::{millis, nanos};
 use laneway_observe::{Detail, Figures, Key, Kind, Message, Picture, Presence, Row};
@@ -300,18 +301,14 @@ pub(super) fn detail(picture: &mut Picture, key: &Key) -> Option<Value> {
 }
 
 fn message_json(message: &Message) -> Value {
-    let cut = &message.body[..message.body.len().min(SHOWN.1)];
-    // A character that was cut in two does not make bytes of a text.
-    let text = match str::from_utf8(cut) {
-        Err(error) if error.error_len().is_none() && cut.len() < message.body.len() => &cut[..error.valid_up_to()],
-        _ => cut,
-    };
+    let bytes = message.body.len();
+    let beginning = plain::whole_letters(&message.body[..bytes.min(SHOWN.1)], bytes);
     json!({
         "ticket": message.ticket,
         "from": message.from,
         "age_ms": message.age.map(millis),
-        "bytes": message.body.len(),
-        "body": Payload::of(text),
+        "bytes": bytes,
+        "body": Payload::of(beginning),
     })
 }
 

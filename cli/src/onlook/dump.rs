@@ -97,7 +97,7 @@ fn as_json(item: &Item) -> Value {
             let mut line = json!({
                 "record": kind, "position": position, "offset": offset, "len": len, "next": next, "released": released,
             });
-            let payload = serde_json::to_value(Payload::of(whole_characters(payload, *len)));
+            let payload = serde_json::to_value(Payload::of(plain::whole_letters(payload, *len as usize)));
             if let (Some(line), Ok(Value::Object(payload)), "data") = (line.as_object_mut(), payload, *kind) {
                 line.extend(payload);
             }
@@ -112,15 +112,5 @@ fn as_json(item: &Item) -> Value {
         Item::Lock { name, bytes, held } => json!({ "lock": name, "bytes": bytes, "held": held }),
         Item::Problem { text } => json!({ "problem": text }),
         _ => json!({ "unknown": true }),
-    }
-}
-
-/// The beginning of a payload, without the part of a character at which it was cut off.
-fn whole_characters(payload: &[u8], len: u32) -> &[u8] {
-    match str::from_utf8(payload) {
-        Err(error) if error.error_len().is_none() && (payload.len() as u64) < u64::from(len) => {
-            &payload[..error.valid_up_to()]
-        }
-        _ => payload,
     }
 }
