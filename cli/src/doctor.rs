@@ -2,11 +2,9 @@
 
 use crate::args::Doctor as Args;
 use crate::{output, place};
-use anyhow::{Result, bail};
-use laneway_observe::{Doctor, Finding, Key, Kind, Mended, Severity};
+use anyhow::Result;
+use laneway_observe::{Doctor, Finding, Mended, Severity};
 use serde_json::json;
-use std::ffi::OsStr;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// The exit code when something is wrong.
@@ -14,7 +12,10 @@ const WRONG: u8 = 1;
 
 pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
     let mut doctor = match &args.name {
-        Some(name) => of_one(name)?,
+        Some(name) => {
+            let (queues, post, key) = place::either(name)?;
+            Doctor::of_one(queues, post.root(), key)
+        }
         None => Doctor::new(place::root()?, place::post_root()?),
     };
     let mut findings = doctor.examine();
@@ -31,20 +32,6 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
     }
     let is_wrong = findings.iter().any(Finding::is_wrong);
     Ok(if is_wrong { ExitCode::from(WRONG) } else { ExitCode::SUCCESS })
-}
-
-/// For the queue or the mailbox of this name.
-fn of_one(named: &OsStr) -> Result<Doctor> {
-    let (post, name) = place::mailbox(named)?;
-    let queue = place::queue(named)?;
-    let queues = queue.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let kind = match (post.exists(&name), queue.join("queue").exists()) {
-        (true, true) => bail!("{name:?} is a queue and a mailbox; say which by its path"),
-        (true, false) => Kind::Mailbox,
-        (false, true) => Kind::Queue,
-        (false, false) => bail!("there is no queue {queue:?}, and no mailbox {name:?} in {:?}", post.root()),
-    };
-    Ok(Doctor::of_one(queues, post.root(), Key { kind, name }))
 }
 
 fn report(finding: &Finding, json: bool) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use laneway::mailbox::Post;
+use laneway_observe::{Key, Kind};
 use nix::unistd::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -24,8 +25,24 @@ pub(crate) fn mailbox(named: &OsStr) -> Result<(Post, String)> {
     }
     let path = Path::new(named);
     let last = path.file_name().with_context(|| format!("cannot use {path:?}: it does not end in a name"))?;
-    let root = path.parent().filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok((Post::open(root), name(last)?.to_owned()))
+    Ok((Post::open(parent(path)), name(last)?.to_owned()))
+}
+
+/// The queue or the mailbox that the user means, which must be there and the only one: the directories of both, and which it is.
+pub(crate) fn either(named: &OsStr) -> Result<(PathBuf, Post, Key)> {
+    let (post, name) = mailbox(named)?;
+    let queue = queue(named)?;
+    let kind = match (post.exists(&name), queue.join("queue").exists()) {
+        (true, true) => bail!("{name:?} is a queue and a mailbox; say which by its path"),
+        (true, false) => Kind::Mailbox,
+        (false, true) => Kind::Queue,
+        (false, false) => bail!("there is no queue at {queue:?}, and no mailbox at {:?}", post.root().join(&name)),
+    };
+    Ok((parent(&queue).to_owned(), post, Key { kind, name }))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The directory in which mailboxes are known by name. It need not exist.

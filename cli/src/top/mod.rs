@@ -16,13 +16,12 @@ mod view;
 use crate::args::Top;
 use crate::{open_files, output, place};
 use anyhow::{Context, Result, bail};
-use laneway_observe::{Key, Kind, Picture};
+use laneway_observe::{Key, Picture};
 use looker::Looker;
 use ratatui::crossterm::event::{self, Event as Input};
 use state::State;
 use std::ffi::OsStr;
 use std::io::IsTerminal;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -61,15 +60,7 @@ pub(crate) fn run(args: Top, json: bool) -> Result<ExitCode> {
 /// Of everything, or of the one that the user means, which must be there.
 fn picture(named: Option<&OsStr>) -> Result<(Picture, Option<Key>)> {
     let Some(named) = named else { return Ok((Picture::new(place::root()?, place::post_root()?), None)) };
-    let (post, name) = place::mailbox(named)?;
-    let queue = place::queue(named)?;
-    let kind = match post.exists(&name) {
-        true => Kind::Mailbox,
-        false if queue.join("queue").exists() => Kind::Queue,
-        false => bail!("there is neither a mailbox at {:?} nor a queue at {queue:?}", post.root().join(&name)),
-    };
-    let queues = queue.parent().filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let key = Key { kind, name };
+    let (queues, post, key) = place::either(named)?;
     Ok((Picture::of_one(queues, post.root(), key.clone()), Some(key)))
 }
 

@@ -113,7 +113,7 @@ fn without_a_terminal_it_says_so_and_once_prints_a_frame() {
     let root = Root::new();
     root.run(["top"]).refused(&["not a terminal", "--once"]);
     root.run(["top", "--json"]).refused(&["--once"]);
-    root.run(["top", "--once", "nobody"]).refused(&["nobody", "neither a mailbox", "nor a queue"]);
+    root.run(["top", "--once", "nobody"]).refused(&["nobody", "no queue", "no mailbox"]);
     root.run(["top", "--once", "../x/.."]).refused(&["does not end in a name"]);
     assert_eq!(root.run(["top", "--every", "1ms"]).code, Some(2));
     let once = |more: &[&str]| root.run(["top", "--once", "--every", "20ms"].iter().chain(more)).ok();
