@@ -248,7 +248,7 @@ fn figures(figures: &Figures) -> FiguresJson {
             "taken": mail.taken,
             "processed": mail.processed,
             "failed": mail.failed,
-            "dead": mail.dead_lettered,
+            "dead_lettered": mail.dead_lettered,
             "expired": mail.expired,
             "retried": mail.retried,
             "redelivered": mail.redelivered,

@@ -105,7 +105,7 @@ function figures(row) {
     mail.taken ? ["taken", count(mail.taken)] : null,
     mail.kept ? ["for later", count(mail.kept)] : null,
     mail.failed ? ["failed", count(mail.failed)] : null,
-    mail.dead ? ["dead letters", count(mail.dead)] : null,
+    mail.dead_lettered ? ["dead letters", count(mail.dead_lettered)] : null,
     mail.redelivered ? ["again after a death", count(mail.redelivered)] : null,
     row.dropped ? ["dropped", count(row.dropped)] : null,
     row.poisoned ? ["damaged lanes", count(row.poisoned)] : null,
