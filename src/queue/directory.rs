@@ -160,7 +160,8 @@ impl Directory {
     /// the next change must show: file systems keep this time to some milliseconds only.
     pub(super) fn changed_at(&self) -> Option<u64> {
         let stat = self.dir.stat().ok()?;
-        let at = stat.st_mtime as u64 * 1_000_000_000 + stat.st_mtime_nsec as u64;
+        // Its owner can set it to anything.
+        let at = (stat.st_mtime as u64).saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as u64);
         (host::realtime_ns().saturating_sub(at) > 1_000_000_000).then_some(at)
     }
 
