@@ -1,5 +1,6 @@
 //! The command line, through its binary.
 
+mod ansi;
 mod bad_input;
 mod bench;
 mod browser;

@@ -57,7 +57,16 @@ impl Terminal {
 
     /// What is to be seen.
     pub(crate) fn screen(&self) -> String {
-        let output = self.command(&["capture-pane", "-p"]).output().expect("tmux runs");
+        self.capture(&[])
+    }
+
+    /// The same, with colours and the like.
+    pub(crate) fn coloured_screen(&self) -> String {
+        self.capture(&["-e"])
+    }
+
+    fn capture(&self, more: &[&str]) -> String {
+        let output = self.command(&[&["capture-pane", "-p"], more].concat()).output().expect("tmux runs");
         String::from_utf8(output.stdout).expect("text")
     }
 

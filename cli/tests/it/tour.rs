@@ -1,8 +1,12 @@
 //! The pictures of `docs/tour/`, of a team at work. `cargo test -p laneway-cli --test it -- --ignored tour` makes them anew.
 
+use crate::ansi;
 use crate::browser::{Browser, find};
 use crate::support::Root;
+use crate::tmux::Terminal;
 use crate::web::Observatory;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use laneway::Queue;
 use laneway::mailbox::Post;
 use std::path::Path;
@@ -42,6 +46,26 @@ fn save(page: &mut Browser, path: &Path) {
         Command::new("pngquant").args(["--force", "--strip", "--skip-if-larger", "--ext", ".png"]).arg(path).status();
     let len = path.metadata().expect("a file").len();
     assert!(len < 200_000, "{path:?} has {len} bytes: is there no pngquant?");
+}
+
+/// The dashboard, in a terminal of its own.
+fn dashboard(root: &Root, rows: u32, of: &str) -> Terminal {
+    let terminal = Terminal::start(root, 120, rows).expect("tmux");
+    terminal.line(&format!("clear; {} top --every 250ms {of}", env!("CARGO_BIN_EXE_laneway")));
+    terminal
+}
+
+/// What a terminal shows, letter by letter.
+fn photograph(page: &mut Browser, terminal: &Terminal, path: &Path) {
+    let html = BASE64_STANDARD.encode(ansi::page(&terminal.coloured_screen()));
+    page.open(&format!("data:text/html;base64,{html}"));
+    page.until("document.querySelector('pre') && document.readyState === 'complete'");
+    let [width, height] = ["Width", "Height"].map(|side| {
+        let pixels = page.eval(&format!("Math.ceil(document.body.offset{side})"));
+        pixels.as_u64().expect("a number") as u32
+    });
+    page.size(width, height, false);
+    save(page, path);
 }
 
 /// Ends everybody's work, however the test ends.
@@ -129,6 +153,7 @@ fn tour() {
     scope(|scope| {
         let _ends = Ends(&done);
         team(scope, &done, &post, root.path());
+        let terminals = [("top.png", dashboard(&root, 16, "")), ("top-mailbox.png", dashboard(&root, 48, "backend"))];
         let web = Observatory::start(&root, &["--every", "250ms"]);
         let mut page = Browser::start(&chromium);
         let shoot = |page: &mut Browser, name: &str| {
@@ -152,6 +177,10 @@ fn tour() {
         page.eval("document.querySelector('#drawer .close').click()");
         sleep(Duration::from_secs(2));
         shoot(&mut page, "observatory-phone.png");
+        for (name, terminal) in &terminals {
+            terminal.shows_line(&["? help  q quit"]);
+            photograph(&mut page, terminal, &to.join(name));
+        }
         assert_eq!(page.complaints, [""; 0]);
     });
 }
