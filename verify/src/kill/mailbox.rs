@@ -30,7 +30,7 @@ pub(crate) const WORKER: &str = "a worker of mailbox";
 /// Copies that are judged, over all workers.
 const POINTS: &str = "LANEWAY_VERIFY_MAILBOX_POINTS";
 const WHOLE: u64 = 60_000;
-const QUICK: u64 = 4_000;
+const QUICK: u64 = 2_500;
 /// So many instructions of a call are stepped.
 const STEPPED: u64 = 20_000;
 /// Of so many steps one is looked at, at least.
