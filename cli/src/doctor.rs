@@ -1,7 +1,7 @@
 //! `laneway doctor`.
 
 use crate::args::Doctor as Args;
-use crate::{output, place};
+use crate::{open_files, output, place};
 use anyhow::Result;
 use laneway_observe::{Doctor, Finding, Mended, Severity};
 use serde_json::json;
@@ -18,6 +18,8 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
         }
         None => Doctor::new(place::root()?, place::post_root()?),
     };
+    // Each queue that is looked at is a directory held open; what else is started from here may have as many as before.
+    let _ = open_files::raise();
     let mut findings = doctor.examine();
     if args.fix {
         for mended in doctor.fix(&findings) {

@@ -5,7 +5,7 @@ use laneway::Queue;
 use laneway::mailbox::Post;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// `laneway metrics --listen`, for as long as a test lasts.
 struct Server {
@@ -43,6 +43,24 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn more_queues_than_files_may_be_open_are_all_looked_at() {
+    let root = Root::new();
+    (0..60).for_each(|number| drop(Queue::create(root.queue(&format!("q{number}"))).expect("a queue")));
+    let run = |command: &str| {
+        let limited = format!("ulimit -S -n 48; exec {} {command}", env!("CARGO_BIN_EXE_laneway"));
+        let mut shell = Command::new("sh");
+        let output = shell.args(["-c", &limited]).env("LANEWAY_DIR", root.path()).env_remove("LANEWAY_POST").output();
+        String::from_utf8(output.expect("a shell").stdout).expect("text")
+    };
+    let readable =
+        run("metrics").lines().filter(|line| line.starts_with("laneway_readable{") && line.ends_with(" 1")).count();
+    assert_eq!(readable, 60);
+    let findings = run("doctor --all --json");
+    assert_eq!(findings.lines().filter(|line| line.contains(r#""id":"sound""#)).count(), 60, "{findings}");
+    assert!(findings.contains("may open 48 files"), "what is started from here has as few as before: {findings}");
 }
 
 #[test]

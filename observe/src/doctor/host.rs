@@ -3,14 +3,13 @@
 use super::finding::{Check, Finding, Severity};
 use laneway::Host;
 use laneway::layout::FenceMode;
-use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{User, geteuid};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the kernel has for queues, and what it allows this user.
-pub(super) fn kernel(found: &mut Vec<Finding>) {
+/// What the kernel has for queues, and what it allows this user: so many open files, and to raise that to so many.
+pub(super) fn kernel(files: Option<(u64, u64)>, found: &mut Vec<Finding>) {
     let host = Host::probe();
     let about = Path::new("/proc/sys/kernel");
     found.push(match host.fence_mode {
@@ -35,7 +34,7 @@ pub(super) fn kernel(found: &mut Vec<Finding>) {
         _ => "this kernel has no switch for io_uring",
     };
     found.push(Finding::new(Check::IoUring, Severity::Ok, about, what));
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+    if let Some((soft, hard)) = files {
         let severity = if soft < 1024 { Severity::Notice } else { Severity::Ok };
         let what = format!("programs started from here may open {soft} files, and raise that to {hard}");
         let remedy = if soft < 1024 { format!("ulimit -n {}", hard.min(4096)) } else { String::new() };

@@ -15,6 +15,7 @@ use crate::picture::{Key, Picture, Presence};
 use finding::Fix;
 use laneway::mailbox::Post;
 use laneway::{Cause, Error, Host, Queue};
+use nix::sys::resource::{Resource, getrlimit};
 use place::Growth;
 use processes::Holders;
 use queues::Round;
@@ -43,6 +44,8 @@ pub struct Doctor {
     picture: Picture,
     patience: Duration,
     alone: bool,
+    /// How many files a process may have open, and may raise that to.
+    files: Option<(u64, u64)>,
 }
 
 /// What was done about a finding.
@@ -60,12 +63,17 @@ pub struct Mended {
 impl Doctor {
     /// For the queues in one directory and the mailboxes in another. Neither need exist.
     pub fn new(queues: impl Into<PathBuf>, post: impl AsRef<Path>) -> Doctor {
-        Doctor { picture: Picture::new(queues, post), patience: PATIENCE, alone: false }
+        Doctor::of(Picture::new(queues, post), false)
     }
 
     /// For one queue or mailbox, the host, and the directory it lies in.
     pub fn of_one(queues: impl Into<PathBuf>, post: impl AsRef<Path>, key: Key) -> Doctor {
-        Doctor { picture: Picture::of_one(queues, post, key), patience: PATIENCE, alone: true }
+        Doctor::of(Picture::of_one(queues, post, key), true)
+    }
+
+    /// Asks for the limit of files now: whoever examines many queues raises its own afterwards.
+    fn of(picture: Picture, alone: bool) -> Doctor {
+        Doctor { picture, patience: PATIENCE, alone, files: getrlimit(Resource::RLIMIT_NOFILE).ok() }
     }
 
     /// How long a receiver that is there may take nothing while messages wait; default a minute. How long those of a queue have been
@@ -90,7 +98,7 @@ impl Doctor {
             found.push(Finding::new(Check::Unlisted, Severity::Error, self.picture.queues(), problem));
         }
         self.places(growth, &holders, &mut found);
-        host::kernel(&mut found);
+        host::kernel(self.files, &mut found);
         found.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.about.cmp(&other.about)));
         found
     }
