@@ -1,7 +1,7 @@
 //! `laneway doctor`.
 
 use crate::args::Doctor as Args;
-use crate::{open_files, output, place};
+use crate::{open_files, output, place, plain};
 use anyhow::Result;
 use laneway_observe::{Doctor, Finding, Mended, Severity};
 use serde_json::json;
@@ -49,7 +49,7 @@ fn report(finding: &Finding, json: bool) -> Result<()> {
             "fixable": finding.is_fixable(),
         }));
     }
-    let mut text = format!("{severity:<8} {check}  {}\n         {what}\n", about.display());
+    let mut text = format!("{severity:<8} {check}  {}\n         {what}\n", plain::path(about));
     if *severity > Severity::Ok {
         text += &format!("         {}\n", check.why());
     }
@@ -70,7 +70,7 @@ fn report_mended(mended: &Mended, json: bool) -> Result<()> {
             &json!({ "mended": check.id(), "about": about.to_string_lossy(), "what": what, "error": error }),
         );
     }
-    output::print(&format!("{:<8} {check}  {}\n         {what}\n", "mended", about.display()))
+    output::print(&format!("{:<8} {check}  {}\n         {what}\n", "mended", plain::path(about)))
 }
 
 fn summary(findings: &[Finding]) -> String {

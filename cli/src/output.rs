@@ -1,5 +1,6 @@
 //! What goes to standard output and standard error.
 
+use crate::plain;
 use anyhow::{Context, Error, Result};
 use comfy_table::{Cell, CellAlignment, Table};
 use serde::Serialize;
@@ -34,9 +35,9 @@ pub(crate) fn written<T>(answer: io::Result<T>) -> Result<T> {
     answer.context("cannot write to standard output")
 }
 
-/// Says something on standard error; when nobody can hear it, that is no reason to stop.
+/// Says something on standard error; when nobody can hear it, that is no reason to stop. What others wrote may be quoted in it.
 pub(crate) fn warn(sentence: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "laneway: {sentence}");
+    let _ = writeln!(io::stderr(), "laneway: {}", plain::escaped(sentence.to_string().as_bytes()));
 }
 
 /// Reports what ended a command. A reader that has seen enough is no error, and needs no telling.

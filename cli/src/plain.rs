@@ -1,5 +1,7 @@
 //! What others have written, made fit for a terminal: their bytes never steer it, and never push a column aside.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// A text in which nothing is left that a terminal obeys: control characters become their pictures, and what takes no room (marks
@@ -40,6 +42,11 @@ pub(crate) fn whole_letters(beginning: &[u8], len: usize) -> &[u8] {
         Err(error) if error.error_len().is_none() && beginning.len() < len => &beginning[..error.valid_up_to()],
         _ => beginning,
     }
+}
+
+/// A path, on one line.
+pub(crate) fn path(of: &Path) -> String {
+    escaped(of.as_os_str().as_bytes())
 }
 
 /// The beginning of a message's body: as text if it is UTF-8, otherwise its bytes in hexadecimal.

@@ -2,7 +2,7 @@
 
 use crate::args::Stat;
 use crate::output::{self, row};
-use crate::{place, units};
+use crate::{place, plain, units};
 use anyhow::Result;
 use laneway::{LaneStat, Queue};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub(crate) fn run(args: Stat, json: bool) -> Result<ExitCode> {
          depth     {} messages, {}, of these {} outside the rings; {} dropped\n  \
          pressure  {}\n  \
          memory    {} of at most {}\n",
-        queue.path().display(),
+        plain::path(queue.path()),
         queue.max_lanes(),
         units::bytes(queue.capacity()),
         units::bytes(queue.overflow_limit()),

@@ -4,7 +4,7 @@ use super::args::{Mail, Named, Rm};
 use super::existing;
 use crate::output::{self, row};
 use crate::units::nanos;
-use crate::{place, units};
+use crate::{place, plain, units};
 use anyhow::{Result, bail};
 use laneway::Error;
 use laneway::mailbox::{Event, Post, Settings, Stats, WhenFull};
@@ -97,7 +97,7 @@ fn stat(args: &Named, json: bool) -> Result<ExitCode> {
          senders    {} refused, {} dropped, rings full {} times\n  \
          high water {} waiting\n  \
          delivery   p50 {}, p95 {}, p99 {}; {:.1} a second; the last {} ago\n",
-        mailbox.path().display(),
+        plain::path(mailbox.path()),
         if stats.awake { "yes" } else { "no" },
         settings.max_attempts,
         time(Some(settings.backoff.first)),

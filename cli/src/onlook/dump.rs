@@ -43,8 +43,8 @@ fn find(named: &OsStr) -> Result<PathBuf> {
 
 fn as_text(item: &Item) -> String {
     match item {
-        Item::Directory { path } => format!("{}", path.display()),
-        Item::File { name, bytes } => format!("\n{name}, {bytes} bytes"),
+        Item::Directory { path } => plain::path(path),
+        Item::File { name, bytes } => format!("\n{}, {bytes} bytes", plain::escaped(name.as_bytes())),
         Item::Field { name, value } => format!("  {name:<20} {value}"),
         Item::Word { slot, name, offset, value, means } => {
             let slot = slot.map_or(String::new(), |slot| format!("slot {slot} "));
@@ -76,7 +76,7 @@ fn as_text(item: &Item) -> String {
         Item::Lock { name, bytes, held } => {
             format!("\n{name}, {bytes} bytes, {}", if *held { "held" } else { "not held" })
         }
-        Item::Problem { text } => format!("!! {text}"),
+        Item::Problem { text } => format!("!! {}", plain::escaped(text.as_bytes())),
         _ => "!! something that this program does not know".to_owned(),
     }
 }

@@ -286,3 +286,19 @@ fn looking_changes_no_byte_of_a_queue() {
     root.run(["record", "q", recording, "--since", "oldest", "--timeout", "1ms"]).ok();
     assert!(before == files(), "a file is not what it was");
 }
+
+#[test]
+fn a_path_steers_no_terminal() {
+    let root = Root::new();
+    let place = root.path().join("red\x1b[31m\nred");
+    fs::create_dir(&place).expect("made");
+    let run = |args: &[&str]| Done::from(root.command(args).env("LANEWAY_DIR", &place).output().expect("it runs"));
+    run(&["send", "q", "one"]).ok();
+    run(&["post", "backend", "two"]).ok();
+    for args in [&["dump", "q"][..], &["dump", "backend"], &["doctor"], &["stat", "q"], &["mail", "stat", "backend"]] {
+        let done = run(args);
+        let text = String::from_utf8(done.stdout).expect("text") + &done.stderr;
+        assert!(text.contains("red\\u{1b}[31m\\nred"), "{args:?}: {text:?}");
+        assert!(!text.contains('\x1b'), "{args:?}: {text:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What the doctor finds.
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// How bad it is.
@@ -163,6 +164,12 @@ pub(super) fn word(path: &Path) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         return text.into_owned();
     }
+    // What a terminal obeys, and what is not UTF-8, as shells read it.
+    if path.to_str().is_none() || text.contains(char::is_control) {
+        let bytes = path.as_os_str().as_bytes().iter();
+        let text: String = bytes.flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from).collect();
+        return format!("$'{text}'");
+    }
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
@@ -194,5 +201,7 @@ mod tests {
         {
             assert_eq!(word(Path::new(path)), expected);
         }
+        assert_eq!(word(Path::new("/a\x1b[31m\n'")), "$'/a\\x1b[31m\\n\\''");
+        assert_eq!(word(Path::new(std::ffi::OsStr::from_bytes(b"/\xff"))), "$'/\\xff'");
     }
 }
