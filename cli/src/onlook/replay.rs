@@ -59,6 +59,9 @@ struct Lapped {
     messages: u64,
 }
 
+/// Longer is no first line of a recording: it has a path, and few words besides.
+const LONGEST_HEAD: u64 = 1 << 16;
+
 /// Longer is no line of a recording: the longest message there is, as Base64, and what stands around it.
 const LONGEST: u64 = (1 << 30) / 3 * 4 + (1 << 16);
 
@@ -92,7 +95,7 @@ pub(crate) fn run(args: Replay, json: bool) -> Result<ExitCode> {
 }
 
 fn head(lines: &mut Lines) -> Result<Of> {
-    let Some((line, _)) = lines.next()? else { bail!("it is empty") };
+    let Some((line, _)) = lines.next(LONGEST_HEAD)? else { bail!("it is empty") };
     let head: Head = serde_json::from_slice(&line).context("its first line is not that of a recording")?;
     if head.laneway_recording != VERSION {
         bail!("it is a recording of version {}, and this program reads version {VERSION}", head.laneway_recording);
@@ -108,13 +111,13 @@ struct Lines {
 
 impl Lines {
     /// The next line, and whether its end is there.
-    fn next(&mut self) -> Result<Option<(Vec<u8>, bool)>> {
+    fn next(&mut self, longest: u64) -> Result<Option<(Vec<u8>, bool)>> {
         let mut line = Vec::new();
         self.number += 1;
-        let read = self.input.by_ref().take(LONGEST).read_until(b'\n', &mut line);
+        let read = self.input.by_ref().take(longest).read_until(b'\n', &mut line);
         read.with_context(|| format!("line {} cannot be read", self.number))?;
         let is_whole = line.pop_if(|last| *last == b'\n').is_some();
-        if line.len() as u64 + 1 >= LONGEST {
+        if line.len() as u64 + 1 >= longest {
             bail!("line {} is longer than any of a recording", self.number);
         }
         Ok((is_whole || !line.is_empty()).then_some((line, is_whole)))
@@ -131,7 +134,7 @@ struct Playing {
 
 impl Playing {
     fn run(&mut self, lines: &mut Lines) -> Result<()> {
-        while let Some((line, is_whole)) = lines.next()? {
+        while let Some((line, is_whole)) = lines.next(LONGEST)? {
             let line: Line = match serde_json::from_slice(&line) {
                 Ok(line) => line,
                 Err(_) if !is_whole => bail!("its last line, {}, was cut off", lines.number),

@@ -172,6 +172,10 @@ fn what_was_recorded_is_replayed() {
         fs::write(file, wrong).expect("written");
         root.run(["replay", file, "none"]).refused(&[part]);
     }
+    // What is no recording is not read into memory, and steers no terminal by way of the sentence about it.
+    root.run(["replay", "/dev/zero", "none"]).refused(&["line 1 is longer"]);
+    fs::write(file, "{\"laneway_recording\":1,\"of\":\"\\u001b[31m\"}\n").expect("written");
+    root.run(["replay", file, "none"]).refused(&["`\\u{1b}[31m`"]);
     assert!(!root.queue("none").exists(), "nothing was made for it");
     let line = whole.lines().next().expect("a line");
     fs::write(file, format!("{line}\nwhat?\n")).expect("written");
@@ -285,6 +289,17 @@ fn looking_changes_no_byte_of_a_queue() {
     root.run(["dump", "q"]).ok();
     root.run(["record", "q", recording, "--since", "oldest", "--timeout", "1ms"]).ok();
     assert!(before == files(), "a file is not what it was");
+}
+
+#[test]
+fn a_recording_may_say_that_more_was_missed_than_can_be_counted() {
+    let root = Root::new();
+    let file = root.path().join("recording");
+    let gap = format!("{{\"at_ns\":0,\"lapped\":{{\"messages\":{}}}}}\n", u64::MAX);
+    fs::write(&file, format!("{{\"laneway_recording\":1,\"of\":\"queue\"}}\n{gap}{gap}")).expect("written");
+    let done = root.run(["replay", file.to_str().expect("a path"), "copy", "--json"]);
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"));
+    assert_eq!((done.code, said), (Some(0), json!({ "sent": 0, "missing": u64::MAX })));
 }
 
 #[test]
