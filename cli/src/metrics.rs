@@ -36,7 +36,8 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
 
 /// Answers until the process is ended.
 fn serve(metrics: Metrics, address: SocketAddr, json: bool) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot serve metrics")?;
+    // Where no more files may be open, whoever accepts connections waits a second before the next: that takes a clock.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot serve metrics")?;
     runtime.block_on(async {
         let failed = || format!("cannot listen at {address}");
         let listener = TcpListener::bind(address).await.with_context(failed)?;

@@ -1,6 +1,6 @@
 //! metrics.
 
-use crate::support::Root;
+use crate::support::{Root, eventually};
 use laneway::Queue;
 use laneway::mailbox::Post;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -147,4 +147,18 @@ fn an_address_that_cannot_be_had_is_a_sentence() {
     let done = root.run(["metrics", "--listen", "nowhere"]);
     assert_eq!(done.code, Some(2), "{done:?}");
     assert!(done.stderr.contains("9464"), "{done:?}");
+}
+
+#[test]
+fn more_clients_than_files_may_be_open_end_nothing() {
+    let root = Root::new();
+    let mut server = Server::start(&root);
+    let pid = server.child.id().to_string();
+    let limited = Command::new("prlimit").args(["--pid", &pid, "--nofile=64:64"]).status().expect("prlimit");
+    assert!(limited.success(), "{limited}");
+    let crowd: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
+    let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    eventually("no more files may be open", || open() >= 64 || server.child.try_wait().expect("asked").is_some());
+    drop(crowd);
+    assert!(server.ask("GET /metrics", "").0.starts_with("http/1.1 200"));
 }
