@@ -155,7 +155,12 @@ impl Post {
         let id = crate::sys::host::random_id().map_err(io)?;
         let hidden = self.root.join(format!("{HIDDEN}{:032x}", u128::from_ne_bytes(id)));
         fs::rename(self.path(name), &hidden).map_err(io)?;
-        dismantle(&hidden)
+        dismantle(&hidden).inspect_err(|_| {
+            // Refused before anything was gone: then it keeps its name, too.
+            if hidden.join(MAIL).join("queue").exists() {
+                let _ = fs::rename(&hidden, self.path(name));
+            }
+        })
     }
 
     /// Removes what is left of processes that were killed while they removed a mailbox. Returns how many there were.
@@ -164,15 +169,20 @@ impl Post {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
             answer => answer.map_err(|error| self.failed("sweep", error))?,
         };
-        let mut swept = 0;
+        let (mut swept, mut failed) = (0, None);
         for entry in entries {
             let entry = entry.map_err(|error| self.failed("sweep", error))?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(HIDDEN)) {
-                dismantle(&entry.path())?;
-                swept += 1;
+            // A link would lead to a mailbox that somebody uses.
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_directory && entry.file_name().to_str().is_some_and(|name| name.starts_with(HIDDEN)) {
+                // One that cannot be removed keeps none of the others.
+                match dismantle(&entry.path()) {
+                    Ok(()) => swept += 1,
+                    Err(error) => failed = failed.or(Some(error)),
+                }
             }
         }
-        Ok(swept)
+        failed.map_or(Ok(swept), Err)
     }
 
     /// Tells of mailboxes that come and go, and of those who serve them. See [`Watch`].

@@ -390,3 +390,32 @@ fn a_file_system_that_is_nearly_full_or_read_only_is_found() {
     assert!(has(&full, "no-space") && !has(&full, "read-only"), "{:?}", ids(&full));
     assert!(has(&fs::read(out.join("read-only")).expect("written"), "read-only"));
 }
+
+#[test]
+fn a_link_that_looks_like_a_leftover_leads_nobody_to_a_mailbox_that_is_in_use() {
+    let root = Root::new();
+    let ticket = root.post("backend", &["run the tests"]);
+    std::os::unix::fs::symlink("backend", root.path().join("post/.laneway-mail-00ff")).expect("linked");
+    std::os::unix::fs::symlink("nowhere", root.path().join(".laneway-0123456789abcdef")).expect("linked");
+    // One that is somebody's keeps no other.
+    fs::create_dir(root.path().join("post/.laneway-mail-01ff")).expect("made");
+    fs::write(root.path().join("post/.laneway-mail-01ff/mine"), "precious").expect("written");
+    fs::create_dir(root.path().join("post/.laneway-mail-02ff")).expect("made");
+    let visit = visit(&root, &["--fix"]);
+    assert_eq!(visit.mended.len(), 1, "{:?}", visit.mended);
+    assert_eq!(root.state("backend", &ticket), "pending");
+    assert!(root.path().join("post/.laneway-mail-01ff/mine").exists());
+    assert!(!root.path().join("post/.laneway-mail-02ff").exists());
+}
+
+#[test]
+fn what_is_not_a_mailboxs_keeps_one_of_another_boot_under_its_name() {
+    let root = Root::new();
+    root.post("veteran", &["x"]);
+    let mail = root.path().join("post/veteran/mail");
+    age(&mail);
+    fs::write(mail.join("mine"), "precious").expect("written");
+    let mended = visit(&root, &["--fix"]).mended;
+    assert!(mended.len() == 1 && !mended[0]["error"].is_null(), "{mended:?}");
+    assert!(mail.join("mine").exists() && mail.join("lane-000").exists());
+}

@@ -156,7 +156,9 @@ fn leftovers(directory: &Path, left: usize, of: &str, fix: Fix, found: &mut Vec<
 
 fn hidden(directory: &Path, is_one: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let named = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(&is_one));
+    // A link of such a name is nobody's leftover.
+    let directories = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let named = directories.filter(|entry| entry.file_name().to_str().is_some_and(&is_one));
     named.map(|entry| entry.path()).collect()
 }
 
