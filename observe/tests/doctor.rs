@@ -125,3 +125,32 @@ fn every_check_is_written_down_with_its_name_and_why_it_matters() {
         assert!(row.is_some_and(|row| row.contains(check.why())), "{check}: {row:?}");
     }
 }
+
+/// Makes a queue one of another boot, or again of this one, with the checksum that belongs to it.
+fn change_boot(queue: &std::path::Path) {
+    let mut bytes = fs::read(queue.join("queue")).unwrap();
+    bytes[32] ^= 1;
+    let header: laneway::layout::Header = bytemuck::pod_read_unaligned(&bytes[..laneway::layout::HEADER_LEN]);
+    bytes[..laneway::layout::HEADER_LEN].copy_from_slice(bytemuck::bytes_of(&header.sealed()));
+    fs::write(queue.join("queue"), bytes).unwrap();
+}
+
+#[test]
+fn one_of_another_boot_stays_when_a_lock_of_it_is_held_by_one_who_was_not_seen() {
+    let scene = scene();
+    let path = scene.queues.join("steps");
+    Queue::create(&path).unwrap();
+    change_boot(&path);
+    let mut doctor = scene.doctor();
+    let findings = doctor.examine();
+    assert!(find(&findings, Check::OtherBoot).unwrap().is_fixable());
+    change_boot(&path);
+    let sender = Queue::open(&path).unwrap().sender().unwrap();
+    change_boot(&path);
+    let mended = doctor.fix(&findings);
+    assert!(mended[0].what.as_ref().unwrap().contains("holds it"), "{mended:?}");
+    assert!(path.exists());
+    drop(sender);
+    assert_eq!(doctor.fix(&findings).len(), 1);
+    assert!(!path.exists());
+}

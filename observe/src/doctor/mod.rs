@@ -14,7 +14,7 @@ pub use finding::{Check, Finding, Severity};
 use crate::picture::{Key, Picture, Presence};
 use finding::Fix;
 use laneway::mailbox::Post;
-use laneway::{Cause, Error, Host, Queue};
+use laneway::{Cause, Error, Host, Queue, dump};
 use nix::sys::resource::{Resource, getrlimit};
 use place::Growth;
 use processes::Holders;
@@ -154,10 +154,23 @@ impl Doctor {
             Err(error) if !matches!(error.cause(), Cause::NotFound) => return Err(error),
             _ => return Ok("nothing: by now it is another one, or gone".to_owned()),
         }
+        // One in another container shows in no list of processes.
+        if is_held(&queue) {
+            return Ok("nothing: a process that cannot be seen from here holds it".to_owned());
+        }
         match fix {
             Fix::RemoveQueue => Queue::remove(about)?,
             _ => Post::open(self.picture.post()).remove(name)?,
         }
         Ok("removed, with everything in it".to_owned())
     }
+}
+
+/// Whether somebody holds one of a queue's locks, by the kernel's word. A dump asks also where nothing can be opened.
+fn is_held(queue: &Path) -> bool {
+    let asked = dump::read(queue, &dump::Options { payload: 0 }, |item| match item {
+        dump::Item::Lock { held: true, .. } => Err(()),
+        _ => Ok(()),
+    });
+    asked.is_err()
 }
