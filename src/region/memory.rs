@@ -121,6 +121,7 @@ impl Region {
         let mut chunk = vec![0; 64 << 10];
         let (mut at, mut failure) = (0, None);
         while at < len {
+            at = space::written_from(file, at as u64)?.min(len as u64) as usize;
             let wanted = chunk.len().min(len - at);
             let read = match file.read_at(&mut chunk[..wanted], at as u64) {
                 Ok(0) => break,

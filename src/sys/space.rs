@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{Whence, lseek};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -35,4 +36,14 @@ fn allocate(file: &File, flags: FallocateFlags, bytes: Range<u64>) -> io::Result
         }
     }
     Ok(answer?)
+}
+
+/// Where the next bytes are that were ever written: a hole is zero, however large. The file's end if there are none.
+pub(crate) fn written_from(file: &File, at: u64) -> io::Result<u64> {
+    match lseek(file, at as i64, Whence::SeekData) {
+        Ok(found) => Ok(found as u64),
+        Err(Errno::ENXIO) => Ok(file.metadata()?.len().max(at)),
+        // Not every file system knows.
+        Err(_) => Ok(at),
+    }
 }
