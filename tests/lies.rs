@@ -9,6 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 use support::{LONG, Rng, check, payload, poke, scratch, slot, small_queue};
 use tempfile::TempDir;
 
@@ -67,7 +68,7 @@ fn with_a_victim(mut damage: impl FnMut(&Path, &mut Sender)) -> Vec<(Queue, Temp
             // Its sender does not hang, and panics no more than anybody else.
             victim.set_wait(Wait::Park);
             for _ in 0..100 {
-                if victim.send_timeout(&[1; 200], std::time::Duration::from_millis(1)).is_err() {
+                if victim.send_timeout(&[1; 200], Duration::from_millis(1)).is_err() {
                     break;
                 }
             }
@@ -283,4 +284,18 @@ fn a_bell_that_lies_all_the_time_loses_no_message_and_hides_no_lane() {
         answer.unwrap();
     });
     drop(first);
+}
+
+#[test]
+fn a_directory_of_the_far_future_is_looked_at_all_the_same() {
+    let dir = scratch();
+    let queue = small_queue(&dir, 4);
+    let far = UNIX_EPOCH + Duration::from_secs(99_999_999_999);
+    let directory = fs::File::open(queue.path()).expect("a directory");
+    // Not every file system keeps times that are so late.
+    directory.set_modified(far).expect("it is ours");
+    let mut observer = queue.observe().expect("attached");
+    queue.sender().expect("attached").send(b"seen").expect("sent");
+    directory.set_modified(far).expect("it is ours");
+    assert_eq!(observer.stat().expect("looked at").depth_messages, 1);
 }
