@@ -28,5 +28,9 @@ pub(crate) trait Check: Sync {
     fn about(&self) -> &'static str;
     /// How to run it longer.
     fn longer(&self) -> &'static str;
+    /// Whether it keeps one processor busy for minutes, and minds no company: with others it runs beside them.
+    fn runs_aside(&self) -> bool {
+        false
+    }
     fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict>;
 }

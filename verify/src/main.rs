@@ -73,12 +73,26 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     let workspace = Workspace { only: args.only.clone().unwrap_or_default(), ..Workspace::here() };
-    let (mut passed, mut failed) = (0, 0);
-    for check in CHECKS.iter().filter(|check| args.check == "all" || args.check == check.name()) {
-        println!("== {}: {}", check.name(), check.about());
+    let chosen: Vec<&dyn Check> =
+        CHECKS.iter().copied().filter(|check| args.check == "all" || args.check == check.name()).collect();
+    let (passed, failed) = run_all(&chosen, &workspace, args.quick);
+    println!("{passed} passed, {failed} failed");
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// How a check ended, and after how many seconds.
+type Outcome = (Verdict, u64);
+
+/// Runs them one after the other, but for those that need one processor for long and nobody's peace: they run beside the others, and are
+/// reported of at the end. Returns how many passed and how many failed.
+fn run_all(checks: &[&dyn Check], workspace: &Workspace, quick: bool) -> (u32, u32) {
+    let run = |check: &dyn Check| -> Outcome {
         let began = Instant::now();
-        let verdict = check.run(&workspace, args.quick).unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
-        let seconds = began.elapsed().as_secs();
+        let verdict = check.run(workspace, quick).unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
+        (verdict, began.elapsed().as_secs())
+    };
+    let (mut passed, mut failed) = (0, 0);
+    let mut report = |check: &dyn Check, (verdict, seconds): Outcome| {
         match verdict {
             Verdict::Passed(figure) => {
                 passed += 1;
@@ -91,7 +105,69 @@ fn main() -> ExitCode {
             Verdict::Skipped(reason) => println!("-- {} skipped: {reason}", check.name()),
         }
         println!("   longer: {}\n", check.longer());
+    };
+    std::thread::scope(|scope| {
+        let run = &run;
+        let (aside, others): (Vec<&dyn Check>, Vec<&dyn Check>) =
+            checks.iter().partition(|check| checks.len() > 1 && check.runs_aside());
+        let aside: Vec<_> = aside.into_iter().map(|check| (check, scope.spawn(move || run(check)))).collect();
+        for check in others {
+            println!("== {}: {}", check.name(), check.about());
+            report(check, run(check));
+        }
+        for (check, thread) in aside {
+            println!("== {}, beside the others: {}", check.name(), check.about());
+            let panicked = || (Verdict::Failed("it panicked".to_owned()), 0);
+            report(check, thread.join().unwrap_or_else(|_| panicked()));
+        }
+    });
+    (passed, failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    /// Waits for the one beside it, and says that it was there.
+    struct Partner {
+        aside: bool,
+        ends: Mutex<(Sender<()>, Receiver<()>)>,
+        passes: bool,
     }
-    println!("{passed} passed, {failed} failed");
-    ExitCode::from(u8::from(failed > 0))
+
+    impl Check for Partner {
+        fn name(&self) -> &'static str {
+            "partner"
+        }
+
+        fn about(&self) -> &'static str {
+            "meets another"
+        }
+
+        fn longer(&self) -> &'static str {
+            "-"
+        }
+
+        fn runs_aside(&self) -> bool {
+            self.aside
+        }
+
+        fn run(&self, _: &Workspace, quick: bool) -> anyhow::Result<Verdict> {
+            assert!(quick);
+            let ends = self.ends.lock().expect("nobody panicked");
+            ends.0.send(()).expect("the other one is there");
+            ends.1.recv_timeout(std::time::Duration::from_secs(60))?;
+            Ok(if self.passes { Verdict::Passed(String::new()) } else { Verdict::Failed(String::new()) })
+        }
+    }
+
+    #[test]
+    fn what_runs_aside_runs_beside_the_others_and_counts_as_they_do() {
+        let ((to_one, at_one), (to_other, at_other)) = (channel(), channel());
+        let aside = Partner { aside: true, ends: Mutex::new((to_one, at_other)), passes: false };
+        let other = Partner { aside: false, ends: Mutex::new((to_other, at_one)), passes: true };
+        assert_eq!(run_all(&[&aside, &other], &Workspace::here(), true), (1, 1));
+    }
 }

@@ -29,6 +29,10 @@ impl Check for Miri {
         "MIRIFLAGS='-Zmiri-ignore-leaks -Zmiri-many-seeds=0..256' cargo +nightly miri test -p laneway --lib"
     }
 
+    fn runs_aside(&self) -> bool {
+        true
+    }
+
     fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
         if let Some(missing) = missing() {
             return Ok(Verdict::Skipped(missing));
