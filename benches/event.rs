@@ -8,7 +8,7 @@ mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use laneway::event::{self, AsyncReceiver, AsyncSender, Events, Mechanism};
-use laneway::{OnFull, Queue};
+use laneway::{OnFull, Queue, Wait};
 use laneway_measure::Distribution;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
@@ -65,6 +65,8 @@ fn wake(criterion: &mut Criterion) {
 
         let path = directory.path().join(format!("task-{mechanism:?}"));
         let (mut sender, receiver) = support::ends(&path, &Queue::options(), OnFull::Block);
+        // It is to sleep.
+        receiver.set_wait(Wait::Park);
         let (mut mail, mut times) = (AsyncReceiver::new(receiver).expect("a thread"), Distribution::new());
         let mut runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         group.bench_function(BenchmarkId::new("laneway, task of tokio", format!("{mechanism:?}")), |bencher| {
@@ -135,6 +137,8 @@ fn throughput(criterion: &mut Criterion) {
                 let path = directory.path().join(format!("{name}-{queues}"));
                 let options = Queue::options().capacity(ROOM as u64 * 64);
                 let (sender, receiver) = support::ends(&path, &options, OnFull::Block);
+                sender.set_wait(Wait::Adaptive);
+                receiver.set_wait(Wait::Adaptive);
                 let mut sender = AsyncSender::new(sender).expect("a thread");
                 let mut receiver = AsyncReceiver::new(receiver).expect("a thread");
                 let send = async move {
