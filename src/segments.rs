@@ -45,6 +45,19 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// The entry whose end is not 0, by the other words of its slot.
+    pub(crate) fn of_words(slot: u32, end: u64, word: impl Fn(usize) -> u64) -> Entry {
+        let file = word(segment::FILE);
+        Entry {
+            slot,
+            start: word(segment::START),
+            end,
+            offset: file & !(GRANULE - 1),
+            window: 1 << (file & 63),
+            from: word(segment::FROM),
+        }
+    }
+
     pub(crate) fn place(&self) -> Place {
         Place { offset: self.offset, window: self.window, start: self.start, end: self.end }
     }
@@ -93,15 +106,7 @@ impl Table {
         }
         // ORDERING(hint): relaxed; ordered by the end, and checked by whoever uses them.
         let word = |offset| self.word(slot, offset).load(Ordering::Relaxed);
-        let file = word(segment::FILE);
-        Some(Entry {
-            slot,
-            start: word(segment::START),
-            end,
-            offset: file & !(GRANULE - 1),
-            window: 1 << (file & 63),
-            from: word(segment::FROM),
-        })
+        Some(Entry::of_words(slot, end, word))
     }
 
     /// Where `position` lies.

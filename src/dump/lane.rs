@@ -3,10 +3,10 @@
 use super::image::Image;
 use super::{Dump, Item};
 use crate::error::Broken;
-use crate::layout::{self, GRANULE, Header, Kind, SEGMENT_SLOTS, lane, segment};
+use crate::layout::{self, Header, Kind, SEGMENT_SLOTS, lane, segment};
 use crate::record::{Record, Rules, Walk};
 use crate::ring::is_position;
-use crate::segments::Table;
+use crate::segments::{Entry, Table};
 
 impl<E> Dump<'_, E> {
     /// The segment table, and every record from the oldest that was not overwritten.
@@ -43,18 +43,13 @@ impl<E> Dump<'_, E> {
         for slot in 0..SEGMENT_SLOTS {
             let base = lane::SEGMENTS as u64 + u64::from(slot) * segment::LEN as u64;
             let word = |offset: usize| image.word(base + offset as u64).unwrap_or(0);
-            let (end, file) = (word(segment::END), word(segment::FILE));
+            let end = word(segment::END);
             if end != 0 {
-                let possible = table.entries().any(|entry| entry.slot == slot && table.is_possible(&entry));
-                self.tell(Item::Segment {
-                    slot,
-                    start: word(segment::START),
-                    end,
-                    offset: file & !(GRANULE - 1),
-                    window: 1 << (file & 63),
-                    from: word(segment::FROM),
-                    possible,
-                })?;
+                // Also of a lane that may not grow, in which none is possible.
+                let entry = Entry::of_words(slot, end, word);
+                let possible = table.limit() > 0 && table.is_possible(&entry);
+                let Entry { start, offset, window, from, .. } = entry;
+                self.tell(Item::Segment { slot, start, end, offset, window, from, possible })?;
             }
         }
         Ok(())

@@ -180,10 +180,7 @@ impl Observer {
     /// How far a lane's sender and its receiver are: no system call for a lane that is known, and two for one that may have come.
     /// None for one that is not there.
     pub fn cursor(&mut self, lane: u32) -> Result<Option<Cursor>, Error> {
-        if !self.lanes.contains_key(&lane) && lane < self.directory.header().max_lanes {
-            self.ask_attached()?;
-            self.find_lane(lane)?;
-        }
+        self.find_one(lane)?;
         Ok(self.lanes.get(&lane).map(|(_, view)| {
             // In this order, so that what is behind the one is not behind the other.
             let read_pos = view.begin();
@@ -242,14 +239,12 @@ impl Observer {
     /// A copy of the first message of a lane at this position or behind it, whether it was released or not: for a position that was
     /// a [`Cursor::write_pos`] or a ticket's. None when there is none yet, or when something may have been written over it.
     pub fn message_from(&mut self, lane: u32, position: u64) -> Result<Option<Peeked>, Error> {
-        if !self.lanes.contains_key(&lane) {
-            self.find_lanes()?;
-        }
+        self.find_one(lane)?;
         let Some((priority, view)) = self.lanes.get(&lane) else { return Ok(None) };
         let mut at = position;
         // What is no message leads to one: two jumps and a pad at most.
         for _ in 0..4 {
-            match view.copy(at, &mut |offset, to| self.directory.read_lane(lane, offset, to)) {
+            match view.copy(at, &mut |offset, to| self.read_lane(lane, offset, to)) {
                 Ok(Some((record, payload))) if record.kind == layout::Kind::Data => {
                     let ticket = Ticket { lane, position: record.position };
                     return Ok(Some(Peeked { ticket, priority: *priority, payload }));
@@ -329,6 +324,15 @@ impl Observer {
         numbers.into_iter().try_for_each(|number| self.find_lane(number))?;
         self.listed = changed_at;
         Ok(())
+    }
+
+    /// Looks for a lane of a queue that is still there, unless it is known or cannot be.
+    fn find_one(&mut self, number: u32) -> Result<(), Error> {
+        if self.lanes.contains_key(&number) || number >= self.directory.header().max_lanes {
+            return Ok(());
+        }
+        self.ask_attached()?;
+        self.find_lane(number)
     }
 
     /// Looks for a lane, unless it is known.

@@ -62,6 +62,21 @@ const PER_POINT: Duration = Duration::from_millis(5);
 struct Workers(Vec<(PathBuf, Child)>);
 
 impl Workers {
+    /// One for each processor, which plays this role until it has its share of `points`. Each has another stretch of seeds.
+    fn start(dir: &Path, role: &str, points: u64, environment: &[(&str, &str)]) -> Result<Workers> {
+        let seed = number(SEED)?.unwrap_or(1);
+        let workers = std::thread::available_parallelism()?.get() as u64;
+        let mut started = Workers(Vec::new());
+        for worker in 0..workers {
+            let place = dir.join(format!("worker-{worker}"));
+            std::fs::create_dir(&place)?;
+            let mut command = worker_in(role, &place, seed << 32 | worker << 24, points.div_ceil(workers))?;
+            let child = command.envs(environment.iter().copied()).spawn().context("cannot start a worker")?;
+            started.0.push((place, child));
+        }
+        Ok(started)
+    }
+
     /// Waits for all, until the first that fails.
     fn wait(&mut self, limit: Duration) -> Result<()> {
         let began = Instant::now();
@@ -117,23 +132,11 @@ impl Check for Kill {
         }
         let share = if self.pairs_alone { SHARE_OF_PAIRS } else { 1 };
         let points = number(POINTS)?.unwrap_or(if quick { QUICK } else { WHOLE } / share);
-        let seed = number(SEED)?.unwrap_or(1);
-        let workers = std::thread::available_parallelism()?.get() as u64;
         let dir = room_in_memory()?;
         let began = Instant::now();
-        let mut started = Workers(Vec::new());
-        for worker in 0..workers {
-            let place = dir.path().join(format!("worker-{worker}"));
-            std::fs::create_dir(&place)?;
-            // Another stretch of seeds for each; some pairs come up in both.
-            let mut command =
-                worker_in(WORKER, &place, seed << 32 | worker << 24, (points + points / 50).div_ceil(workers))?;
-            if self.pairs_alone {
-                command.env(KIND, "pairs");
-            }
-            let child = command.spawn().context("cannot start a worker")?;
-            started.0.push((place, child));
-        }
+        let environment: &[_] = if self.pairs_alone { &[(KIND, "pairs")] } else { &[] };
+        // Some pairs come up in several workers.
+        let mut started = Workers::start(dir.path(), WORKER, points + points / 50, environment)?;
         started.wait(LEAST + PER_POINT.saturating_mul(u32::try_from(points).unwrap_or(u32::MAX)))?;
         let (mut sum, mut pairs, mut images) = (Tally::default(), Vec::new(), Vec::new());
         for (place, _) in &started.0 {

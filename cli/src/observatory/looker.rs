@@ -2,6 +2,7 @@
 //! the latest and no more.
 
 use super::scene::{self, Changes, Scene};
+use crate::pace::next_look;
 use anyhow::{Context, Result};
 use laneway_observe::{Key, Picture};
 use serde_json::Value;
@@ -119,8 +120,6 @@ impl Work {
         self.picture.look();
         let changes = self.scene.take_in(&self.picture);
         self.show.send_replace(Arc::new(changes));
-        // Where there is so much to be seen that a look takes long, no more than half of a processor goes into it.
-        let ended = Instant::now();
-        self.due = Some(ended + self.every.saturating_sub(ended - began).max(ended - began));
+        self.due = Some(next_look(began, self.every));
     }
 }

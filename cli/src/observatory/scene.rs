@@ -1,11 +1,12 @@
 //! The picture as JSON: everything at first, and from look to look what has changed.
 
 use crate::deliver::Payload;
+use crate::figures::FiguresJson;
 use crate::mail::status_json;
 use crate::plain;
 use crate::stat::lane_json;
-use crate::units::{millis, nanos};
-use laneway_observe::{Detail, Figures, Key, Kind, Message, Picture, Presence, Row};
+use crate::units::millis;
+use laneway_observe::{Detail, Key, Kind, Message, Picture, Presence, Row};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -61,8 +62,8 @@ struct RowJson<'a> {
     #[serde(flatten)]
     figures: Option<FiguresJson>,
     /// Messages a second.
-    rate_in: f64,
-    rate_out: f64,
+    sent_rate: f64,
+    received_rate: f64,
     flows: Vec<&'a FlowJson>,
     /// The looks before this one, the latest last: sent, received, waiting.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,29 +78,6 @@ struct FlowJson {
     senders: usize,
     rate: f64,
     sent: u64,
-}
-
-#[derive(Serialize)]
-struct FiguresJson {
-    awake: bool,
-    sleeps: bool,
-    attaches: u64,
-    waiting: u64,
-    sent: u64,
-    received: u64,
-    senders: usize,
-    lanes: usize,
-    poisoned: usize,
-    pressure: String,
-    full_events: u64,
-    dropped: u64,
-    oldest_ms: Option<u64>,
-    memory: u64,
-    memory_limit: u64,
-    p50_ns: Option<u64>,
-    p99_ns: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mail: Option<Value>,
 }
 
 impl Scene {
@@ -229,51 +207,14 @@ impl Shown {
             name: &row.name,
             presence,
             problem,
-            figures: row.figures.as_ref().map(figures),
-            rate_in: tenths(row.rates.sent),
-            rate_out: tenths(row.rates.received),
+            figures: row.figures.as_ref().map(FiguresJson::of),
+            sent_rate: tenths(row.rates.sent),
+            received_rate: tenths(row.rates.received),
             flows: self.senders.values().map(|seen| &seen.flow).collect(),
             samples: with_samples.then(|| row.samples().map(sample).collect()),
         };
         // Numbers and text alone: there is nothing in it that cannot be JSON.
         serde_json::to_string(&json).unwrap_or_default()
-    }
-}
-
-fn figures(figures: &Figures) -> FiguresJson {
-    let mail = figures.mail.as_ref().map(|mail| {
-        json!({
-            "pending": mail.pending,
-            "kept": mail.kept,
-            "taken": mail.taken,
-            "processed": mail.processed,
-            "failed": mail.failed,
-            "dead_lettered": mail.dead_lettered,
-            "expired": mail.expired,
-            "retried": mail.retried,
-            "redelivered": mail.redelivered,
-        })
-    });
-    let queue = &figures.queue;
-    FiguresJson {
-        awake: queue.receiver_alive,
-        sleeps: queue.receiver_sleeps,
-        attaches: queue.receiver_attaches,
-        waiting: figures.waiting,
-        sent: figures.sent,
-        received: figures.received,
-        senders: figures.senders,
-        lanes: queue.lanes,
-        poisoned: figures.poisoned,
-        pressure: figures.pressure().to_string(),
-        full_events: figures.full_events,
-        dropped: queue.dropped,
-        oldest_ms: figures.oldest.map(millis),
-        memory: queue.reserved_bytes,
-        memory_limit: queue.limit_bytes,
-        p50_ns: figures.delivery_p50().map(nanos),
-        p99_ns: figures.delivery_p99().map(nanos),
-        mail,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A row as JSON.
 
 use super::entry::Entry;
-use crate::units::nanos;
+use crate::figures::FiguresJson;
 use laneway_observe::Presence;
 use serde_json::{Value, json};
 
@@ -22,28 +22,11 @@ pub(super) fn line(entry: &Entry) -> Value {
     let flows = figures.flows.iter().map(|flow| {
         json!({ "lane": flow.lane, "from": flow.from, "alive": flow.alive, "sent": flow.sent, "rate": flow.rate })
     });
-    let more = json!({
-        "waiting": figures.waiting,
-        "oldest_ns": figures.oldest.map(nanos),
-        "sent": figures.sent,
-        "received": figures.received,
-        "sent_rate": entry.rates.sent,
-        "received_rate": entry.rates.received,
-        "delivery_p50_ns": figures.delivery_p50().map(nanos),
-        "delivery_p99_ns": figures.delivery_p99().map(nanos),
-        "pressure": figures.pressure().to_string(),
-        "fill": figures.fill(),
-        "receiver_alive": figures.queue.receiver_alive,
-        "receiver_sleeps": figures.queue.receiver_sleeps,
-        "senders": figures.senders,
-        "lanes": figures.queue.lanes,
-        "poisoned": figures.poisoned,
-        "dropped": figures.queue.dropped,
-        "full_events": figures.full_events,
-        "reserved_bytes": figures.queue.reserved_bytes,
-        "limit_bytes": figures.queue.limit_bytes,
-        "flows": flows.collect::<Vec<_>>(),
-    });
+    line["sent_rate"] = entry.rates.sent.into();
+    line["received_rate"] = entry.rates.received.into();
+    line["flows"] = flows.collect();
+    // Numbers and text alone: there is nothing in it that cannot be JSON.
+    let more = serde_json::to_value(FiguresJson::of(figures)).unwrap_or_default();
     if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
         line.extend(more);
     }

@@ -2,6 +2,7 @@
 
 use super::Event;
 use super::entry::{Entry, Shot};
+use crate::pace::next_look;
 use laneway_observe::{Detail, Figures, Key, Picture};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -92,8 +93,7 @@ fn work(mut picture: Picture, every: Duration, shared: &Shared, tell: &mpsc::Sen
         if !only_closer {
             let began = Instant::now();
             picture.look();
-            // No more than half of the time goes into looking.
-            next = began + every.max(2 * began.elapsed());
+            next = next_look(began, every);
         }
         let shot = shoot(&mut picture, open.as_ref());
         let mut wishes = shared.lock();

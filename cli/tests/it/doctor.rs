@@ -164,10 +164,9 @@ fn a_receiver_that_is_stopped_is_another_matter_than_one_that_was_killed() {
     let root = Root::new();
     root.run(["create", "steps"]).ok();
     let receiver = Running::start(&root, &["recv", "steps", "--follow"]);
-    let attached = |root: &Root| {
-        Queue::open(root.queue("steps")).and_then(|queue| queue.observe()?.receiver_alive()).unwrap_or(false)
-    };
-    eventually("it is attached", || attached(&root));
+    let stat = |root: &Root| Queue::open(root.queue("steps")).and_then(|queue| queue.observe()?.stat()).expect("a queue");
+    // It has its lock before it counts as one who receives, and both before it sleeps.
+    eventually("it waits for messages", || stat(&root).receiver_sleeps);
     receiver.stop();
     root.run(["send", "steps", "one", "two"]).ok();
     let pid = receiver.0.id().to_string();
@@ -175,7 +174,7 @@ fn a_receiver_that_is_stopped_is_another_matter_than_one_that_was_killed() {
     says(visit_now.one("receiver-stopped", "steps"), &["error", &pid, "2 messages wait"]);
     assert!(!visit_now.has("nobody-receives"));
     receiver.kill();
-    eventually("its lock is free", || !attached(&root));
+    eventually("its lock is free", || !stat(&root).receiver_alive);
     let visit_now = visit(&root, &["steps"]);
     says(visit_now.one("nobody-receives", "steps"), &["warning", "2 messages wait", "any more", "laneway recv"]);
     assert!(!visit_now.has("receiver-stopped"));

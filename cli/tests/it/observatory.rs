@@ -133,7 +133,7 @@ fn events_tell_first_everything_and_then_what_changes() {
     assert_eq!((name.as_str(), scene["rows"].as_array().map(Vec::len)), ("scene", Some(2)));
     let backend = row(&scene, "backend").expect("a row");
     assert_eq!(
-        [&backend["waiting"], &backend["awake"], &backend["mail"]["pending"]],
+        [&backend["waiting"], &backend["receiver_alive"], &backend["mail"]["pending"]],
         [&json!(1), &json!(false), &json!(1)]
     );
     assert_eq!(backend["flows"][0]["from"], "planner");
@@ -143,11 +143,11 @@ fn events_tell_first_everything_and_then_what_changes() {
     let changed = loop {
         let (name, look) = next();
         assert!(name == "look" && row(&look, "steps").is_none(), "{look}");
-        if let Some(row) = row(&look, "backend").filter(|row| row["awake"] == true) {
+        if let Some(row) = row(&look, "backend").filter(|row| row["receiver_alive"] == true) {
             break row.clone();
         }
     };
-    assert_eq!((&changed["attaches"], changed.get("samples")), (&json!(1), None));
+    assert_eq!((&changed["receiver_attaches"], changed.get("samples")), (&json!(1), None));
     inbox.recv().expect("mail").ack();
     root.run(["rm", "steps"]).ok();
     while row(&next().1, "steps").is_none_or(|row| row["presence"] != "gone") {}

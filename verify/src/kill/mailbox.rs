@@ -11,7 +11,7 @@ mod program;
 mod tree;
 
 use super::trace::{Stepped, Traced, stop};
-use super::{ENOUGH, LEAST, PANIC, SEED, Tally, Workers, step, worker_in};
+use super::{ENOUGH, LEAST, PANIC, SEED, Tally, Workers, step};
 use crate::check::{Check, Verdict};
 use crate::workspace::{Workspace, number, room_in_memory};
 use anyhow::{Context, Result, ensure};
@@ -56,17 +56,9 @@ impl Check for Mailbox {
             return Ok(Verdict::Skipped("the registers of a victim are known on x86-64 only".to_owned()));
         }
         let points = number(POINTS)?.unwrap_or(if quick { QUICK } else { WHOLE });
-        let seed = number(SEED)?.unwrap_or(1);
-        let workers = std::thread::available_parallelism()?.get() as u64;
         let dir = room_in_memory()?;
         let began = Instant::now();
-        let mut started = Workers(Vec::new());
-        for worker in 0..workers {
-            let place = dir.path().join(format!("worker-{worker}"));
-            fs::create_dir(&place)?;
-            let mut command = worker_in(WORKER, &place, seed << 32 | worker << 24, points.div_ceil(workers))?;
-            started.0.push((place, command.spawn().context("cannot start a worker")?));
-        }
+        let mut started = Workers::start(dir.path(), WORKER, points, &[])?;
         started.wait(LEAST + PER_POINT.saturating_mul(u32::try_from(points).unwrap_or(u32::MAX)))?;
         let mut sum = Tally::default();
         for (place, _) in &started.0 {

@@ -32,7 +32,7 @@ function take(rows) {
     row.samples ??= old?.samples ?? [];
     row.resumed = old?.resumed;
     // Somebody went, and it goes on: with the same mail, where it was.
-    if (old?.attaches && row.attaches > old.attaches && row.awake) row.resumed = performance.now();
+    if (old?.receiver_attaches && row.receiver_attaches > old.receiver_attaches && row.receiver_alive) row.resumed = performance.now();
     world.rows.set(id, row);
   }
 }
@@ -50,7 +50,7 @@ function arrived(event, text) {
     news.gone.forEach((id) => world.rows.delete(id));
     take(news.rows);
     for (const row of world.rows.values()) {
-      row.samples.push([row.rate_in, row.rate_out, row.waiting ?? 0]);
+      row.samples.push([row.sent_rate, row.received_rate, row.waiting ?? 0]);
       if (row.samples.length > SAMPLES) row.samples.shift();
     }
   }
@@ -94,8 +94,8 @@ function totals() {
   const sum = (of) => rows.reduce((total, row) => total + (of(row) || 0), 0);
   const trouble = [...world.rows.values()].filter((row) => row.presence === "unreadable" || row.poisoned).length;
   const all = [
-    ["awake", `${count(mailboxes.filter((row) => row.awake).length)} of ${count(mailboxes.length)}`],
-    ["messages/s", rate(sum((row) => row.rate_in))],
+    ["awake", `${count(mailboxes.filter((row) => row.receiver_alive).length)} of ${count(mailboxes.length)}`],
+    ["messages/s", rate(sum((row) => row.sent_rate))],
     ["waiting", count(sum((row) => row.waiting))],
     ["queues", count(rows.length - mailboxes.length)],
     ["in trouble", count(trouble)],

@@ -34,7 +34,7 @@ export class Drawer {
     const row = this.world.rows.get(id);
     say(this.title, name || "unnamed senders");
     const word = row ? state(row) : id.startsWith("agent/") ? "sends only" : "gone";
-    const sessions = row?.attaches > 1 ? `, session ${row.attaches}` : "";
+    const sessions = row?.receiver_attaches > 1 ? `, session ${row.receiver_attaches}` : "";
     say(this.word, row ? `${row.kind}, ${row.kind === "queue" ? { awake: "with a receiver", asleep: "without a receiver" }[word] ?? word : word}${sessions}` : word);
     set(this.word, { class: `word is-${row ? word : "sends"}` });
     if (row?.presence === "here") this.ask(row);
@@ -94,13 +94,13 @@ function figures(row) {
   const mail = row.mail ?? {};
   const all = [
     ["waiting", count(row.waiting)],
-    ["in/s", rate(row.rate_in)],
-    ["out/s", rate(row.rate_out)],
-    ["oldest", span(row.oldest_ms)],
-    row.mail && ["p50", nanos(row.p50_ns)],
-    row.mail && ["p99", nanos(row.p99_ns)],
+    ["in/s", rate(row.sent_rate)],
+    ["out/s", rate(row.received_rate)],
+    ["oldest", nanos(row.oldest_ns)],
+    row.mail && ["p50", nanos(row.delivery_p50_ns)],
+    row.mail && ["p99", nanos(row.delivery_p99_ns)],
     ["pressure", row.pressure],
-    ["memory", bytes(row.memory)],
+    ["memory", bytes(row.reserved_bytes)],
     row.mail && ["done", count(mail.processed)],
     mail.taken ? ["taken", count(mail.taken)] : null,
     mail.kept ? ["for later", count(mail.kept)] : null,

@@ -153,9 +153,9 @@ export class Graph {
     const { r, font, two } = this.size;
     const row = agent.row;
     const word = row ? state(row) : agent.alive ? "sends" : "sent";
-    const resumed = row?.awake && row.resumed && performance.now() - row.resumed < RESUMED;
+    const resumed = row?.receiver_alive && row.resumed && performance.now() - row.resumed < RESUMED;
     const waiting = row?.waiting ? `${count(row.waiting)} waiting` : "";
-    const about = resumed ? `resumed, session ${row.attaches}` : { sends: "sends only", sent: "was here" }[word] ?? (word === "awake" ? waiting || "awake" : (this.narrow && waiting) || [word, waiting].filter(Boolean).join(", "));
+    const about = resumed ? `resumed, session ${row.receiver_attaches}` : { sends: "sends only", sent: "was here" }[word] ?? (word === "awake" ? waiting || "awake" : (this.narrow && waiting) || [word, waiting].filter(Boolean).join(", "));
     const high = row?.pressure === "high" ? " is-high" : "";
     set(drawn.group, {
       class: `node is-${word}${high}${resumed ? " is-resumed" : ""}${this.world.selected === id ? " is-selected" : ""}`,

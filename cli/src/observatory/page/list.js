@@ -1,6 +1,6 @@
 // Everything as a table: to be searched and sorted, and where there is more than can be drawn.
 
-import { bytes, count, h, nanos, rate, s, say, set, spark, span, state } from "./words.js";
+import { bytes, count, h, nanos, rate, s, say, set, spark, state } from "./words.js";
 
 /// Rows that are in the page at a time.
 const MOST = 200;
@@ -9,14 +9,14 @@ const last = (row) => row.name.toLowerCase();
 const COLUMNS = [
   { id: "name", title: "Name", of: last, text: (row) => row.name },
   { id: "traffic", title: "Traffic", of: (row) => row.samples.reduce((sum, [n]) => sum + n, 0) },
-  { id: "in", title: "In/s", of: (row) => row.rate_in, text: (row) => rate(row.rate_in) },
-  { id: "out", title: "Out/s", of: (row) => row.rate_out, text: (row) => rate(row.rate_out) },
+  { id: "in", title: "In/s", of: (row) => row.sent_rate, text: (row) => rate(row.sent_rate) },
+  { id: "out", title: "Out/s", of: (row) => row.received_rate, text: (row) => rate(row.received_rate) },
   { id: "waiting", title: "Waiting", of: (row) => row.waiting ?? 0, text: (row) => count(row.waiting) },
-  { id: "p50", title: "p50", of: (row) => row.p50_ns ?? 0, text: (row) => nanos(row.p50_ns) },
-  { id: "p99", title: "p99", of: (row) => row.p99_ns ?? 0, text: (row) => nanos(row.p99_ns) },
-  { id: "oldest", title: "Oldest", of: (row) => row.oldest_ms ?? 0, text: (row) => span(row.oldest_ms) },
+  { id: "p50", title: "p50", of: (row) => row.delivery_p50_ns ?? 0, text: (row) => nanos(row.delivery_p50_ns) },
+  { id: "p99", title: "p99", of: (row) => row.delivery_p99_ns ?? 0, text: (row) => nanos(row.delivery_p99_ns) },
+  { id: "oldest", title: "Oldest", of: (row) => row.oldest_ns ?? 0, text: (row) => nanos(row.oldest_ns) },
   { id: "pressure", title: "Pressure", of: (row) => (row.pressure === "high" ? 1 : 0), text: (row) => row.pressure ?? "–" },
-  { id: "memory", title: "Memory", of: (row) => row.memory ?? 0, text: (row) => bytes(row.memory) },
+  { id: "memory", title: "Memory", of: (row) => row.reserved_bytes ?? 0, text: (row) => bytes(row.reserved_bytes) },
 ];
 
 export class List {
@@ -80,7 +80,7 @@ export class List {
     const { line: path, area } = spark(row.samples.map(([sent]) => sent), 96, 24);
     set(line.curve, { d: path });
     set(line.area, { d: area });
-    set(line.picture, { "aria-label": `${rate(row.rate_in)} a second` });
+    set(line.picture, { "aria-label": `${rate(row.sent_rate)} a second` });
     COLUMNS.forEach(({ id, text }, at) => at > 1 && say(line.cells[at], row.presence === "unreadable" ? "–" : text(row)));
   }
 }

@@ -45,9 +45,9 @@ export class Tracks {
       class: `track is-${word}${row.pressure === "high" ? " is-high" : ""}${this.world.selected === row.id ? " is-selected" : ""}`,
       "aria-label": `queue ${row.name}: ${row.senders ?? 0} senders, ${count(row.waiting)} waiting, receiver ${word}`,
     });
-    set(track.into, { class: row.rate_in > 0 ? "line is-lit" : "line" });
-    set(track.out, { class: row.rate_out > 0 ? "line is-lit" : "line" });
-    track.rates = [row.rate_in, row.rate_out];
+    set(track.into, { class: row.sent_rate > 0 ? "line is-lit" : "line" });
+    set(track.out, { class: row.received_rate > 0 ? "line is-lit" : "line" });
+    track.rates = [row.sent_rate, row.received_rate];
     set(track.fill, { width: row.waiting ? Math.min(54, 6 + 12 * Math.log10(1 + row.waiting)) : 0 });
     say(track.senders, `${row.senders ?? 0}×`);
     say(track.waiting, row.waiting ? count(row.waiting) : "");

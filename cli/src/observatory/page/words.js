@@ -77,5 +77,5 @@ export function spark(values, width, height, points = 60) {
 /// The state of a row in one word.
 export function state(row) {
   if (row.presence !== "here") return row.presence;
-  return row.awake ? "awake" : "asleep";
+  return row.receiver_alive ? "awake" : "asleep";
 }
