@@ -45,7 +45,7 @@ fn send(criterion: &mut Criterion) {
         support::ends(&directory.path().join("bare"), &Queue::options().capacity(64 << 10), OnFull::Block);
     let drain = |receiver: &Receiver| receiver.try_iter().for_each(drop);
     // As long as the envelope and the body, so that what is compared is not the copy.
-    let bare = [7; 72 + BODY.len()];
+    let bare = [7; 24 + BODY.len()];
     group.bench_function("bare, as long as the whole", |bencher| {
         bencher.iter_custom(|count| {
             batches(count, |batch| (0..batch).for_each(|_| _ = sender.send(&bare)), |_| drain(&receiver))

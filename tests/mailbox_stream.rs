@@ -277,7 +277,7 @@ fn what_does_not_belong_to_the_answer_is_discarded_and_what_is_missing_is_said()
     let mut forger = Queue::open(&queues(&post)[0]).unwrap().sender().unwrap();
     let mut forge = |kind: u8, attempt: u16, number: u64, correlation: u64| {
         let mut bytes = [0; 80];
-        (bytes[0], bytes[1]) = (1, kind);
+        (bytes[0], bytes[1], bytes[3]) = (1, kind, 0b11_1111);
         bytes[6..8].copy_from_slice(&attempt.to_le_bytes());
         bytes[8..16].copy_from_slice(&number.to_le_bytes());
         bytes[64..72].copy_from_slice(&correlation.to_le_bytes());

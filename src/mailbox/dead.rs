@@ -100,8 +100,7 @@ fn read(record: &[u8], mailbox: u32) -> Option<DeadLetter> {
     let (lane, position) = Key::from_word(label.key)?.place()?;
     let rest = &record[LABEL..];
     let opened = Envelope::of_bytes(rest).ok();
-    let name = opened
-        .map_or(0..0, |opened| super::envelope::LEN..super::envelope::LEN + usize::from(opened.envelope.name_len));
+    let name = opened.map_or(0..0, |opened| opened.name());
     Some(DeadLetter {
         ticket: Ticket { mailbox, message: queue::Ticket { lane, position } },
         reason: Reason::from_code(label.reason as u8),

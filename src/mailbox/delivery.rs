@@ -1,6 +1,6 @@
 //! A message in the hands of whoever serves a mailbox.
 
-use super::envelope::{self, Content, Kind, Opened};
+use super::envelope::{Content, Kind, Opened};
 use super::handle::SendError;
 use super::inbox::Inbox;
 use super::kept::Letter;
@@ -135,8 +135,9 @@ impl<'a> Delivery<'a> {
 
     /// Who sent it, as it says; empty when it does not.
     pub fn from(&self) -> String {
-        let mut name = vec![0; self.opened.envelope.name_len.into()];
-        self.copy_part(envelope::LEN, &mut name);
+        let place = self.opened.name();
+        let mut name = vec![0; place.len()];
+        self.copy_part(place.start, &mut name);
         String::from_utf8_lossy(&name).into_owned()
     }
 

@@ -158,7 +158,7 @@ impl Mailbox {
     /// room in the file system; when this sender's lane cannot grow any more it fails.
     ///
     /// `Ok` means that the message is there, whatever becomes of this process. Costs what
-    /// [`Sender::send`](crate::Sender::send) costs, a look at the clock and 72 bytes.
+    /// [`Sender::send`](crate::Sender::send) costs, a look at the clock and 24 bytes.
     pub fn send(&mut self, body: &[u8]) -> Result<Ticket, SendError> {
         let envelope = self.envelope(Kind::Mail);
         let message = self.send_in(&envelope, Priority::Normal, body)?;
@@ -315,7 +315,8 @@ impl Mailbox {
             *sender = Some(attach(queue, priority)?);
         }
         let sender = sender.as_mut().expect("just attached");
-        let envelope = bytemuck::bytes_of(envelope);
+        let packed = envelope.pack();
+        let envelope = packed.bytes();
         let sent = if from.is_empty() {
             sender.send_gathered([envelope, body])?
         } else {

@@ -1,6 +1,6 @@
 //! What there is to be seen of a mailbox's messages, for people: nothing is taken, and nobody is disturbed.
 
-use super::envelope::{self, Content, Envelope, Kind, Opened};
+use super::envelope::{Content, Envelope, Kind, Opened};
 use super::handle::Mailbox;
 use super::ticket::{Status, Ticket};
 use crate::error::Error;
@@ -34,9 +34,9 @@ impl Peeked {
     pub(super) fn of(message: queue::Peeked, mailbox: u32, now: u64) -> Peeked {
         let queue::Peeked { ticket, priority, mut payload, .. } = message;
         let ticket = Ticket { mailbox, message: ticket };
-        let read = |Opened { envelope, body }: Opened| {
-            let name = &payload[envelope::LEN..][..envelope.name_len.into()];
-            let from = String::from_utf8_lossy(name).into_owned();
+        let read = |opened: Opened| {
+            let Opened { envelope, body } = opened;
+            let from = String::from_utf8_lossy(&payload[opened.name()]).into_owned();
             let content = Content::from_byte(envelope.content).unwrap_or_default();
             (from, envelope.age(now), content, envelope.kind == Kind::Request as u8, body, None)
         };

@@ -67,7 +67,7 @@ pub(super) fn open(mailbox: &Path, request: &Envelope, attempt: u32) -> Result<O
     let Some(sender) = sender else { return Ok(None) };
     Ok(Some(ReplyStream {
         sender,
-        fits: layout::max_payload(queue.capacity()) as usize - envelope::LEN,
+        fits: layout::max_payload(queue.capacity()) as usize - envelope::LONGEST,
         queue,
         content: Content::Bytes,
         attempt: u16::try_from(attempt).unwrap_or(u16::MAX),
@@ -137,7 +137,8 @@ impl ReplyStream {
             sent_at: self.clock.now(),
             correlation: CORRELATION,
             ..Envelope::zeroed()
-        };
+        }
+        .pack();
         loop {
             if self.sender.is_detached() {
                 return Err(ReplyError::Cancelled);
@@ -145,7 +146,7 @@ impl ReplyStream {
             let now = Instant::now();
             let look = now + LONGEST_SLEEP;
             let until = deadline.map_or(look, |deadline| deadline.min(look));
-            return match self.sender.send_gathered_until([bytemuck::bytes_of(&envelope), body], Some(until)) {
+            return match self.sender.send_gathered_until([envelope.bytes(), body], Some(until)) {
                 Ok(_) => {
                     self.number += 1;
                     Ok(())

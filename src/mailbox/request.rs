@@ -10,7 +10,7 @@ use crate::error::{Cause, Error, RecvError, TryRecvError};
 use crate::queue::{MessageRef, OnFull, Options, Queue, Receiver, Sender};
 use crate::wait::Wait;
 use bytemuck::Zeroable;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -127,8 +127,9 @@ impl Mailbox {
     /// Sends a request and waits for the answer, at most for `timeout`. Answers to earlier requests that come meanwhile are
     /// discarded and counted.
     pub fn request(&mut self, body: &[u8], timeout: Duration) -> Result<Answer, RequestError> {
-        let deadline = Instant::now().checked_add(timeout);
         let ticket = self.ask(body).map_err(RequestError::Send)?;
+        // Only now: whoever answers works while we look at the clock.
+        let deadline = Instant::now().checked_add(timeout);
         let replies = self.replies.as_mut().expect("they came with the request");
         loop {
             let message = match deadline {
@@ -219,7 +220,7 @@ pub(super) fn body_of(message: &MessageRef<'_>, opened: &Opened) -> Vec<u8> {
 /// Those to whom a receiver has answered lately.
 pub(super) struct Answers {
     mailbox: PathBuf,
-    senders: HashMap<u64, Known>,
+    senders: BTreeMap<u64, Known>,
 }
 
 struct Known {
@@ -247,7 +248,7 @@ const REMEMBERED: usize = 64;
 
 impl Answers {
     pub(super) fn new(mailbox: &Path) -> Answers {
-        Answers { mailbox: mailbox.to_owned(), senders: HashMap::new() }
+        Answers { mailbox: mailbox.to_owned(), senders: BTreeMap::new() }
     }
 
     /// A sender to the one whose queue has this number; none if it is gone.
@@ -282,8 +283,9 @@ pub(super) fn reply(inbox: &Inbox, request: &Envelope, attempt: u32, body: &[u8]
         sent_at: inbox.clock.now(),
         correlation: request.correlation,
         ..Envelope::zeroed()
-    };
-    let sent = sender.send_gathered([bytemuck::bytes_of(&envelope), body]);
+    }
+    .pack();
+    let sent = sender.send_gathered([envelope.bytes(), body]);
     let is_gone = sent == Err(crate::error::SendError::Detached);
     if once || is_gone {
         answers.senders.remove(&request.reply_to);

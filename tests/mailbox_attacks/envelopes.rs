@@ -33,13 +33,13 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![9 => Just(1), 1 => any::<u8>()],
         prop_oneof![9 => 1..4u8, 1 => any::<u8>()],
         prop_oneof![9 => 0..6u8, 1 => any::<u8>()],
-        prop_oneof![9 => Just(0), 1 => any::<u8>()],
+        prop_oneof![6 => Just(0b11_1111), 3 => 0..64u8, 1 => any::<u8>()],
         prop_oneof![5 => Just(0), 3 => 0..220u16, 1 => any::<u16>()],
         prop_oneof![5 => Just(0), 3 => 0..3u16, 1 => any::<u16>()],
     );
     let rest = (prop::collection::vec(field(), 0..4), prop::collection::vec(any::<u8>(), 0..240));
-    let made = (head, rest).prop_map(|((version, kind, content, reserved, name_len, attempts), (fields, rest))| {
-        let mut bytes = vec![version, kind, content, reserved];
+    let made = (head, rest).prop_map(|((version, kind, content, words, name_len, attempts), (fields, rest))| {
+        let mut bytes = vec![version, kind, content, words];
         bytes.extend(name_len.to_le_bytes());
         bytes.extend(attempts.to_le_bytes());
         bytes.resize(72, 0);

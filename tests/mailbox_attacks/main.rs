@@ -21,10 +21,10 @@ fn inside(post: &Post, queue: &str) -> Queue {
     Queue::open(post.root().join("backend").join(queue)).unwrap()
 }
 
-/// An envelope of a plain message, as `docs/format.md` has it.
+/// An envelope of a plain message with all its words, as `docs/format.md` has it.
 fn envelope() -> [u8; 72] {
     let mut bytes = [0; 72];
-    bytes[..2].copy_from_slice(&[1, 1]);
+    bytes[..4].copy_from_slice(&[1, 1, 0, 0b11_1111]);
     bytes
 }
 

@@ -164,7 +164,8 @@ fn a_receiver_that_is_stopped_is_another_matter_than_one_that_was_killed() {
     let root = Root::new();
     root.run(["create", "steps"]).ok();
     let receiver = Running::start(&root, &["recv", "steps", "--follow"]);
-    let stat = |root: &Root| Queue::open(root.queue("steps")).and_then(|queue| queue.observe()?.stat()).expect("a queue");
+    let stat =
+        |root: &Root| Queue::open(root.queue("steps")).and_then(|queue| queue.observe()?.stat()).expect("a queue");
     // It has its lock before it counts as one who receives, and both before it sleeps.
     eventually("it waits for messages", || stat(&root).receiver_sleeps);
     receiver.stop();
