@@ -5,6 +5,7 @@
 
 #[cfg(not(laneway_loom))]
 mod follow;
+mod pending;
 mod pressure;
 mod reader;
 #[cfg(not(laneway_loom))]
@@ -16,6 +17,7 @@ mod writer;
 
 #[cfg(not(laneway_loom))]
 pub(crate) use follow::{Follower, Sight};
+pub(crate) use pending::Pending;
 pub use pressure::Pressure;
 pub(crate) use pressure::{Marks, Waiting};
 pub(crate) use reader::Reader;

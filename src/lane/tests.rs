@@ -1,13 +1,14 @@
 //! Both ends of a lane over memory of the heap, between two threads: for Miri, which sees every access and draws orders.
 //! No files, so nobody dies here but by being dropped.
 
-use super::{Marks, Memory, Reader, View, Writer};
+use super::{Marks, Memory, Pending, Reader, View, Writer};
 use crate::bell::Sleeper;
 use crate::error::Fault;
 use crate::layout::{self, FenceMode, Limits};
 use crate::record::Record;
-use crate::region::Region;
+use crate::region::{Own, Region};
 use crate::ring::Refusal;
+use crate::sync::{AtomicU64, Ordering};
 use crate::sys::fence::Fences;
 use bytemuck::Zeroable;
 use std::thread;
@@ -207,4 +208,52 @@ fn the_orderings_of_a_retired_lane_say_why() {
         assert_eq!(retiring.join().unwrap(), damage);
         assert_eq!(View::new(memory).glance().damage, Some(damage));
     }
+}
+
+/// What a look sees of a lane to which, for each message that it sees, another one comes and `meanwhile` is done.
+fn look(memory: &Memory, mut meanwhile: impl FnMut()) -> usize {
+    let (mut writer, _room) = Writer::attach(memory.clone()).unwrap();
+    let reader = Reader::attach(memory.clone());
+    (0..10).for_each(|i| assert!(try_send(&mut writer, &payload(i))));
+    meanwhile();
+    let view = View::new(memory.clone());
+    let mut pending = Pending::new(&view);
+    let mut seen = 0;
+    while let Some((_, bytes)) = pending.next(&mut |_, _| false) {
+        assert_eq!(bytes, payload(seen));
+        assert!(try_send(&mut writer, &payload(10 + seen)));
+        assert_eq!(try_recv(&reader), Some(payload(seen)));
+        meanwhile();
+        seen += 1;
+    }
+    seen
+}
+
+#[test]
+fn a_look_at_what_waits_ends_where_the_sender_was_when_it_began() {
+    assert_eq!(look(&memory(4096, 0), || ()), 10);
+}
+
+/// The hint is the sender's own word.
+#[test]
+fn a_look_ends_also_when_the_sender_never_says_how_far_it_is() {
+    let memory = memory(4096, 0);
+    let hint: Own<AtomicU64> = memory.lane.own(layout::lane::WRITE_HINT);
+    // ORDERING(hint): one thread.
+    let seen = look(&memory, || hint.store(0, Ordering::Relaxed));
+    assert!((11..=4096 / 8).contains(&seen), "{seen} messages, of which 10 were there");
+}
+
+/// One that died between a message and the word that says how far it is.
+#[test]
+fn a_look_sees_what_a_dead_sender_has_not_told_of() {
+    let memory = memory(4096, 0);
+    let (mut writer, _room) = Writer::attach(memory.clone()).unwrap();
+    (0..3).for_each(|i| assert!(try_send(&mut writer, &payload(i))));
+    let hint: Own<AtomicU64> = memory.lane.own(layout::lane::WRITE_HINT);
+    // ORDERING(hint): one thread.
+    hint.store(8, Ordering::Relaxed);
+    let view = View::new(memory);
+    let mut pending = Pending::new(&view);
+    assert_eq!(std::iter::from_fn(|| pending.next(&mut |_, _| false)).count(), 3);
 }

@@ -81,7 +81,8 @@ impl Mailbox {
 
     /// Up to `max` messages that wait or are in somebody's hands, in the order in which they would be handed out to one who begins
     /// to serve the mailbox now: those that were kept and are due, then as [`Observer::upcoming`] has it, then those that are kept
-    /// for later. Disturbs nobody. What is about to expire, to be superseded or to be rolled away is still there.
+    /// for later. Disturbs nobody, and ends however fast they come: what is sent meanwhile is left out. What is about to expire, to be
+    /// superseded or to be rolled away is still there.
     pub fn waiting(&mut self, max: usize) -> Result<Vec<Waiting>, Error> {
         let (mailbox, now) = (self.id, self.clock.now());
         // First what lies in the lanes: what is kept meanwhile is then found in the log, if not in both.
@@ -94,8 +95,11 @@ impl Mailbox {
         let (due, later): (Vec<_>, Vec<_>) = kept.into_iter().partition(|letter| letter.due <= now);
         let mut waiting = Vec::new();
         let mut add = |mailbox: &mut Mailbox, message: Peeked, due_in| {
+            if waiting.len() == max {
+                return Ok(());
+            }
             let status = mailbox.status(&message.ticket)?;
-            if !status.state.is_final() && waiting.len() < max {
+            if !status.state.is_final() {
                 waiting.push(Waiting { message, status, due_in });
             }
             Ok::<(), Error>(())

@@ -3,7 +3,7 @@
 use super::directory::{Directory, LaneFile};
 use super::{Priority, Ticket};
 use crate::error::{Cause, Damage, Error};
-use crate::lane::{Glance, Lapped, Pressure, View};
+use crate::lane::{Glance, Pending, Pressure, View};
 use crate::layout;
 use crate::region::{Peer, Region};
 use crate::sync::{AtomicU32, AtomicU64};
@@ -210,28 +210,19 @@ impl Observer {
         self.directory.is_held(None).map_err(|cause| self.directory.error("observe", cause))
     }
 
-    /// Copies of up to `max` messages of each lane that have not been released, oldest first. Nothing is consumed. When
-    /// the receiver and a sender move on meanwhile, it starts again from where they are.
+    /// Copies of up to `max` messages of each lane that have not been released, oldest first. Nothing is consumed. What comes
+    /// while it looks is for the next look, so that this one ends, however fast the senders are; when the receiver and a sender
+    /// have moved on meanwhile, it goes on where they are.
     pub fn peek(&mut self, max: usize) -> Result<Vec<Peeked>, Error> {
         self.find_lanes()?;
         let mut seen = Vec::new();
         for (number, (priority, view)) in &self.lanes {
-            let mut at = view.begin();
-            let mut lane = Vec::new();
-            while lane.len() < max {
-                match view.copy(at, &mut |offset, to| self.read_lane(*number, offset, to)) {
-                    Ok(None) | Err(Lapped::Damaged(_)) => break,
-                    Err(Lapped::By(position)) => at = position,
-                    Ok(Some((record, payload))) => {
-                        at = record.next;
-                        if record.kind == layout::Kind::Data {
-                            let ticket = Ticket { lane: *number, position: record.position };
-                            lane.push(Peeked { ticket, priority: *priority, payload });
-                        }
-                    }
-                }
-            }
-            seen.append(&mut lane);
+            let mut pending = Pending::new(view);
+            let messages = std::iter::from_fn(|| pending.next(&mut |offset, to| self.read_lane(*number, offset, to)));
+            seen.extend(messages.take(max).map(|(record, payload)| {
+                let ticket = Ticket { lane: *number, position: record.position };
+                Peeked { ticket, priority: *priority, payload }
+            }));
         }
         Ok(seen)
     }
