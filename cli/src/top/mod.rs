@@ -7,6 +7,7 @@ mod entry;
 mod json;
 mod keys;
 mod looker;
+mod signals;
 mod state;
 mod terminal;
 #[cfg(test)]
@@ -15,7 +16,7 @@ mod view;
 
 use crate::args::Top;
 use crate::{open_files, output, place};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use laneway_observe::{Key, Picture};
 use looker::Looker;
 use ratatui::crossterm::event::{self, Event as Input};
@@ -23,8 +24,7 @@ use state::State;
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use terminal::Screen;
 use view::Palette;
 
@@ -34,8 +34,8 @@ enum Event {
     Input(Input),
     /// There was a look.
     Looked,
-    /// The user wants to stop.
-    Stop,
+    /// A signal that is to end it.
+    Signal(i32),
     /// It cannot go on.
     Failed(String),
 }
@@ -104,7 +104,7 @@ fn width() -> u16 {
 fn watch(picture: Picture, open: Option<Key>, args: &Top) -> Result<()> {
     let palette = Palette::new(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
     let (tell, events) = mpsc::channel();
-    stop_on_signals(tell.clone())?;
+    signals::hear(tell.clone())?;
     let looker = Looker::start(picture, args.every, open.clone(), tell.clone());
     let mut state = State::new(open);
     let mut screen = Screen::take()?;
@@ -124,26 +124,18 @@ fn watch(picture: Picture, open: Option<Key>, args: &Top) -> Result<()> {
                 // Drawing asks how large the terminal is.
                 Event::Input(_) => {}
                 Event::Looked => looker.take().into_iter().for_each(|shot| state.see(shot)),
-                Event::Stop => return Ok(()),
+                Event::Signal(signal) => {
+                    // First the terminal: nothing of us is left after some.
+                    drop(screen);
+                    signals::end_by(signal);
+                    return Ok(());
+                }
                 Event::Failed(why) => bail!("{why}"),
             }
             next = events.try_recv().ok();
         }
     }
     Ok(())
-}
-
-/// Ctrl-C is a key while the terminal is ours; these come from elsewhere, and the second one does not wait for a terminal that takes
-/// nothing any more.
-fn stop_on_signals(tell: mpsc::Sender<Event>) -> Result<()> {
-    let told = Arc::new(AtomicBool::new(false));
-    let stop = move || {
-        if told.swap(true, Ordering::Relaxed) || tell.send(Event::Stop).is_err() {
-            let _ = ratatui::crossterm::terminal::disable_raw_mode();
-            std::process::exit(output::ERROR.into());
-        }
-    };
-    ctrlc::set_handler(stop).context("cannot watch for Ctrl-C")
 }
 
 /// A thread waits for keys; it ends with the process.

@@ -12,7 +12,7 @@ use std::path::Path;
 fn start(root: &Root) -> String {
     let (binary, at) = (env!("CARGO_BIN_EXE_laneway"), root.path().display());
     format!(
-        "clear; stty -g >{at}/before; sh -c 'echo $$ >{at}/pid; exec {binary} top --every 50ms'; echo ended $?; stty -g >{at}/after"
+        "clear; ulimit -c 0; stty -g >{at}/before; sh -c 'echo $$ >{at}/pid; exec {binary} top --every 50ms'; echo ended $?; stty -g >{at}/after"
     )
 }
 
@@ -84,14 +84,17 @@ fn whatever_ends_it_gives_the_terminal_back() {
     let root = Root::new();
     let Some(terminal) = Terminal::start(&root, 80, 24) else { return };
     let pid = || fs::read_to_string(root.path().join("pid")).expect("written").trim().parse().map(Pid::from_raw);
-    for end in [None, Some(Signal::SIGINT), Some(Signal::SIGTERM), Some(Signal::SIGHUP)] {
+    let asked = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].map(|signal| (Some(signal), 0));
+    // Those that end it as they end anybody say so, and that comes after the terminal is back.
+    let killed = [Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGALRM].map(|signal| (Some(signal), 128 + signal as i32));
+    for (end, code) in [(None, 0)].into_iter().chain(asked).chain(killed) {
         terminal.line(&start(&root));
         terminal.shows_line(&["Nothing yet."]);
         match end {
             None => terminal.keys(&["C-c"]),
             Some(signal) => kill(pid().expect("a number"), signal).expect("it runs"),
         }
-        terminal.is_back("ended 0");
+        terminal.is_back(&format!("ended {code}"));
         assert_restored(&root);
     }
 }
