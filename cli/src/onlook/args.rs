@@ -92,14 +92,15 @@ pub(crate) struct Dump {
 /// What `laneway record --help` says besides the options.
 const RECORD: &str = "\
 The file has a line of JSON for each message and each gap, see docs/recording.md; `laneway replay` sends it again. It ends in
-order at Ctrl-C or SIGTERM. An onlooker that is too slow misses messages: how many is in the file, and printed at the end.";
+order at Ctrl-C or SIGTERM. An onlooker that is too slow misses messages: how many is in the file, and printed at the end.
+Into a named pipe it writes when somebody reads that: it waits until then, for --timeout at most, and ends when nobody does any more.";
 
 #[derive(Debug, Args)]
 #[command(after_help = RECORD)]
 pub(crate) struct Record {
     #[command(flatten)]
     pub(crate) watched: Watched,
-    /// The file, which must be new or empty; `-` for standard output
+    /// The file, which must be new or empty, or a named pipe; `-` for standard output
     pub(crate) file: PathBuf,
 }
 

@@ -4,9 +4,12 @@ use super::args::{Record, Watched};
 use super::{Place, Tail, show};
 use crate::{output, units};
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,15 +27,18 @@ pub(crate) fn run(args: Record, json: bool) -> Result<ExitCode> {
     let place = Place::find(&name)?;
     let mut tail = place.tail(since.into())?;
     let is_stdout = file == Path::new("-");
-    let out = if is_stdout { output::stdout()? } else { open(&file)? };
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
     ctrlc::set_handler(move || told.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;
-    let mut recording = Recording { out: BufWriter::new(out), file, began: Instant::now(), messages: 0, missed: 0 };
-    recording.begin(&place)?;
-    let ended = recording.follow(&mut tail, count, timeout, &stop);
-    recording.flush()?;
-    let Recording { messages, missed, .. } = recording;
+    let out = if is_stdout { Some(output::stdout()?) } else { open(&file, timeout, &stop)? };
+    let (mut ended, mut messages, mut missed) = (Ok(()), 0, 0);
+    if let Some(out) = out {
+        let mut recording = Recording { out: BufWriter::new(out), file, began: Instant::now(), messages, missed };
+        recording.begin(&place)?;
+        ended = recording.follow(&mut tail, count, timeout, &stop);
+        recording.flush()?;
+        (messages, missed) = (recording.messages, recording.missed);
+    }
     let summary = if json {
         format!("{}\n", json!({ "messages": messages, "missed": missed }))
     } else {
@@ -47,15 +53,36 @@ pub(crate) fn run(args: Record, json: bool) -> Result<ExitCode> {
     Ok(if messages == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// A file to write to that holds nothing that would be lost.
-fn open(path: &Path) -> Result<File> {
+/// A file to write to that holds nothing that would be lost. A named pipe as soon as somebody reads it; none when it is to stop before.
+fn open(path: &Path, timeout: Option<Duration>, stop: &AtomicBool) -> Result<Option<File>> {
     let failed = || format!("cannot record to {path:?}");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(failed)?;
+    // Opening a pipe that nobody reads would wait, and hear of nothing.
+    let mut how = OpenOptions::new();
+    how.write(true).create(true).truncate(false).custom_flags(OFlag::O_NONBLOCK.bits());
+    let is_pipe = || path.metadata().is_ok_and(|known| known.file_type().is_fifo());
+    let waits_since = Instant::now();
+    let file = loop {
+        match how.open(path) {
+            Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) && is_pipe() => {}
+            answer => break answer.with_context(failed)?,
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let left = timeout.map_or(LOOK, |timeout| timeout.saturating_sub(waits_since.elapsed()).min(LOOK));
+        if left.is_zero() {
+            bail!("cannot record to {path:?}: it is a named pipe, and nobody has come to read it");
+        }
+        std::thread::sleep(left);
+    };
+    // From now on whoever reads it may take his time.
+    let flags = fcntl(&file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain).with_context(failed)?;
+    fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK)).with_context(failed)?;
     let known = file.metadata().with_context(failed)?;
     if known.is_file() && known.len() > 0 {
         bail!("cannot record to {path:?}: it holds {} bytes already; remove it, or record to another", known.len());
     }
-    Ok(file)
+    Ok(Some(file))
 }
 
 struct Recording {

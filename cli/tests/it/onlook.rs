@@ -1,8 +1,10 @@
 //! tail, peek, record and replay: what is seen, and that nothing is taken.
 
-use crate::support::{Done, Root};
+use crate::support::{Done, Root, eventually};
 use laneway::mailbox::Post;
 use laneway::{Priority, Queue};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, pipe};
@@ -215,18 +217,46 @@ fn a_full_disk_ends_a_recording_with_a_sentence() {
 }
 
 #[test]
+fn a_recording_goes_into_a_named_pipe_when_somebody_reads_it() {
+    let root = Root::new();
+    root.run(["send", "q", "one", "two"]).ok();
+    let pipe = root.pipe("recording");
+    let record = ["record", "q", pipe.to_str().expect("text"), "--since", "pending", "-n", "2"];
+    let child = root.spawn(record);
+    let lines: Vec<_> = BufReader::new(fs::File::open(&pipe).expect("it is opened")).lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(wait(child).ok(), "2 messages recorded, 0 missed\n");
+    // Nobody comes: it waits no longer than for messages, and can be ended meanwhile.
+    let ended = |mut child: std::process::Child| {
+        eventually("it ends", || child.try_wait().expect("asked").is_some());
+        wait(child)
+    };
+    ended(root.spawn(record.iter().chain(&["--timeout", "50ms"]))).refused(&["recording", "named pipe", "nobody"]);
+    let child = root.spawn(record);
+    let watches_for = |signal: Signal| {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask").trim().to_owned();
+        u64::from_str_radix(&caught, 16).expect("a mask") & 1 << (signal as u32 - 1) != 0
+    };
+    eventually("it watches for the signal", || watches_for(Signal::SIGTERM));
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+    let done = ended(child);
+    assert_eq!((done.code, &done.stdout[..]), (Some(1), &b"0 messages recorded, 0 missed\n"[..]), "{done:?}");
+}
+
+#[test]
 fn a_recording_that_is_interrupted_is_whole() {
     let root = Root::new();
     let queue = Queue::create(root.queue("q")).expect("a queue");
     let file = root.path().join("recording");
     let record = root.spawn(["record", "q", file.to_str().expect("text")]);
-    crate::support::eventually("it has begun", || fs::metadata(&file).is_ok_and(|file| file.len() > 0));
+    eventually("it has begun", || fs::metadata(&file).is_ok_and(|file| file.len() > 0));
     let mut sender = queue.sender_options().priority(Priority::Low).attach().expect("attached");
     (0..100).for_each(|number: u32| assert!(sender.send(&number.to_le_bytes()).is_ok()));
-    crate::support::eventually("all is written", || {
+    eventually("all is written", || {
         fs::read_to_string(&file).is_ok_and(|text| text.lines().count() == 101 && text.ends_with('\n'))
     });
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(record.id() as i32), nix::sys::signal::SIGTERM).expect("told");
+    kill(Pid::from_raw(record.id().cast_signed()), Signal::SIGTERM).expect("told");
     assert_eq!(wait(record).ok(), "100 messages recorded, 0 missed\n");
 }
 
