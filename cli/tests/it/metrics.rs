@@ -1,49 +1,12 @@
 //! metrics.
 
 use crate::support::{Root, eventually};
+use crate::web::Server;
 use laneway::Queue;
 use laneway::mailbox::Post;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-
-/// `laneway metrics --listen`, for as long as a test lasts.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(root: &Root) -> Server {
-        let mut child = root.command(["metrics", "--listen", "0"]).stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-        let address = line.trim_end().strip_prefix("http://").and_then(|rest| rest.strip_suffix("/metrics"));
-        Server { child, address: address.expect("its address").to_owned() }
-    }
-
-    fn connect(&self) -> TcpStream {
-        TcpStream::connect(&self.address).expect("it listens")
-    }
-
-    /// Sends a request, and gives the head and the body of what is answered.
-    fn ask(&self, request: &str, headers: &str) -> (String, String) {
-        let mut stream = self.connect();
-        let request = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        (head.to_ascii_lowercase(), body.to_owned())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use std::process::Command;
 
 #[test]
 fn more_queues_than_files_may_be_open_are_all_looked_at() {
@@ -90,37 +53,40 @@ fn printed_once_they_are_what_a_collector_of_files_reads() {
 fn a_client_gets_the_format_that_it_asks_for() {
     let root = Root::new();
     Queue::create(root.queue("steps")).expect("a queue");
-    let server = Server::start(&root);
-    let (head, body) = server.ask("GET /metrics", "");
-    assert!(head.starts_with("http/1.1 200") && head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    let server = Server::metrics(&root, &[]);
+    let kind = "content-type";
+    let answer = server.get("/metrics");
+    assert_eq!((answer.status(), answer.header(kind)), (200, Some("text/plain; version=0.0.4; charset=utf-8")));
+    let body = answer.body;
     assert!(body.contains("laneway_lanes{kind=\"queue\",name=\"steps\"} 0\n") && !body.contains("# EOF"), "{body}");
-    let (head, body) =
-        server.ask("GET /metrics", "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n");
-    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
-    assert!(head.contains("vary: accept") && body.ends_with("# EOF\n"), "{head} {body}");
-    let (head, body) = server.ask("HEAD /metrics", "");
-    assert!(head.starts_with("http/1.1 200") && body.is_empty(), "{head} {body}");
-    let (head, _) = server.ask("POST /metrics", "Content-Length: 0\r\n");
-    assert!(head.starts_with("http/1.1 405") && head.contains("allow: get,head"), "{head}");
-    assert!(server.ask("GET /", "").0.starts_with("http/1.1 404"));
+    let accept = ("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    let answer = server.request("GET /metrics", &[accept]);
+    let is_openmetrics = |kind: &str| kind.starts_with("application/openmetrics-text; version=1.0.0");
+    assert!(answer.header(kind).is_some_and(is_openmetrics) && answer.header("vary") == Some("accept"));
+    assert!(answer.body.ends_with("# EOF\n"), "{}", answer.body);
+    let answer = server.request("HEAD /metrics", &[]);
+    assert_eq!((answer.status(), &*answer.body), (200, ""));
+    let answer = server.request("POST /metrics", &[("Content-Length", "0")]);
+    assert_eq!((answer.status(), answer.header("allow")), (405, Some("GET,HEAD")));
+    assert_eq!(server.get("/").status(), 404);
 }
 
 #[test]
 fn what_comes_while_it_serves_is_in_the_next_answer() {
     let root = Root::new();
-    let server = Server::start(&root);
-    assert!(!server.ask("GET /metrics", "").1.contains("kind="));
+    let server = Server::metrics(&root, &[]);
+    assert!(!server.get("/metrics").body.contains("kind="));
     let mut backend = Post::open(root.path().join("post")).mailbox("backend").expect("a mailbox");
     backend.send(b"run the tests").expect("room");
     let sent = "laneway_messages_sent_total{kind=\"mailbox\",name=\"backend\"} 1\n";
-    assert!(server.ask("GET /metrics", "").1.contains(sent));
+    assert!(server.get("/metrics").body.contains(sent));
 }
 
 #[test]
 fn clients_that_say_nothing_or_nonsense_or_do_not_read_keep_nobody() {
     let root = Root::new();
     Queue::create(root.queue("steps")).expect("a queue");
-    let server = Server::start(&root);
+    let server = Server::metrics(&root, &[]);
     let mut slow = Vec::new();
     for client in 0..60 {
         let mut stream = server.connect();
@@ -133,14 +99,14 @@ fn clients_that_say_nothing_or_nonsense_or_do_not_read_keep_nobody() {
     let mut answer = Vec::new();
     nonsense.read_to_end(&mut answer).expect("it answers");
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{:?}", String::from_utf8_lossy(&answer));
-    assert!(server.ask("GET /metrics", "").1.contains("name=\"steps\""));
+    assert!(server.get("/metrics").body.contains("name=\"steps\""));
     drop(slow);
 }
 
 #[test]
 fn an_address_that_cannot_be_had_is_a_sentence() {
     let root = Root::new();
-    let server = Server::start(&root);
+    let server = Server::metrics(&root, &[]);
     root.run(["metrics", "--listen", &server.address]).refused(&["cannot listen at", &server.address, "in use"]);
     let port = server.address.rsplit(':').next().expect("a port");
     root.run(["metrics", "--listen", port]).refused(&["cannot listen at 127.0.0.1:", port]);
@@ -152,7 +118,7 @@ fn an_address_that_cannot_be_had_is_a_sentence() {
 #[test]
 fn more_clients_than_files_may_be_open_end_nothing() {
     let root = Root::new();
-    let mut server = Server::start(&root);
+    let mut server = Server::metrics(&root, &[]);
     let pid = server.child.id().to_string();
     let limited = Command::new("prlimit").args(["--pid", &pid, "--nofile=64:64"]).status().expect("prlimit");
     assert!(limited.success(), "{limited}");
@@ -160,5 +126,5 @@ fn more_clients_than_files_may_be_open_end_nothing() {
     let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     eventually("no more files may be open", || open() >= 64 || server.child.try_wait().expect("asked").is_some());
     drop(crowd);
-    assert!(server.ask("GET /metrics", "").0.starts_with("http/1.1 200"));
+    assert_eq!(server.get("/metrics").status(), 200);
 }

@@ -1,7 +1,7 @@
 //! `laneway observatory`, as whoever asks it sees it.
 
 use crate::support::{Root, eventually};
-use crate::web::{Observatory, head, next_event};
+use crate::web::{Server, head, next_event};
 use laneway::Queue;
 use laneway::mailbox::Post;
 use nix::sys::signal::{Signal, kill};
@@ -17,7 +17,7 @@ fn row<'a>(scene: &'a Value, name: &str) -> Option<&'a Value> {
 #[test]
 fn the_page_is_served_whole_with_a_policy_that_lets_nothing_else_in() {
     let root = Root::new();
-    let web = Observatory::start(&root, &[]);
+    let web = Server::observatory(&root, &[]);
     let page = web.get("/");
     assert_eq!((page.status(), page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     // Whatever the page names is here, and nothing is named that is elsewhere.
@@ -58,7 +58,7 @@ fn the_page_is_served_whole_with_a_policy_that_lets_nothing_else_in() {
 #[test]
 fn only_who_calls_it_by_its_own_name_is_answered_and_no_page_of_another_origin() {
     let root = Root::new();
-    let web = Observatory::start(&root, &[]);
+    let web = Server::observatory(&root, &[]);
     let port = web.address.split(':').nth(1).expect("a port");
     for host in [format!("localhost:{port}"), format!("[::1]:{port}"), "127.0.0.1".to_owned()] {
         assert_eq!(web.request("GET /scene", &[("Host", &host)]).status(), 200, "{host}");
@@ -83,7 +83,7 @@ fn only_who_calls_it_by_its_own_name_is_answered_and_no_page_of_another_origin()
 fn a_token_goes_from_the_address_into_a_cookie_and_without_it_nothing_is_shown() {
     let root = Root::new();
     // Any name is as good as another there: who has no token learns nothing by it.
-    let web = Observatory::start(&root, &["--listen", "0.0.0.0:0"]);
+    let web = Server::observatory(&root, &["--listen", "0.0.0.0:0"]);
     let token = web.url.split("token=").nth(1).expect("one was made up").to_owned();
     assert_eq!(token.len(), 43, "256 bits");
     for path in ["/", "/app.js", "/scene", "/events", "/nothing"] {
@@ -106,7 +106,7 @@ fn a_token_goes_from_the_address_into_a_cookie_and_without_it_nothing_is_shown()
     for headers in [[("Cookie", pair.as_str())], [("Authorization", &format!("Bearer {token}"))]] {
         assert_eq!(web.request("GET /scene", &headers).status(), 200);
     }
-    let given = Observatory::start(&root, &["--token", "0123456789abcdef"]);
+    let given = Server::observatory(&root, &["--token", "0123456789abcdef"]);
     assert_eq!(given.get("/scene").status(), 401, "also on loopback, where one was given");
     root.run(["observatory", "--token", "short"]).refused_by_usage(&["16 to 256 letters"]);
     root.run(["observatory", "--every", "1ms"]).refused_by_usage(&["between 50ms and 1min"]);
@@ -125,7 +125,7 @@ fn events_tell_first_everything_and_then_what_changes() {
     let root = Root::new();
     root.post("backend", &["run the tests", "--from", "planner"]);
     Queue::create(root.queue("steps")).expect("a queue");
-    let web = Observatory::start(&root, &[]);
+    let web = Server::observatory(&root, &[]);
     let mut stream = web.events();
     assert!(head(&mut stream).contains(&"content-type: text/event-stream".to_owned()));
     let mut next = || next_event(&mut stream).expect("an event");
@@ -163,7 +163,7 @@ fn a_closer_look_shows_messages_that_are_no_text_and_cuts_long_ones() {
     backend.send(b"\xff\x00\xfe").expect("sent");
     backend.send("ü".repeat(1024).as_bytes()).expect("sent");
     backend.send(format!("x{}", "ü".repeat(20_000)).as_bytes()).expect("sent");
-    let web = Observatory::start(&root, &[]);
+    let web = Server::observatory(&root, &[]);
     let answer = web.get("/detail?kind=mailbox&name=backend");
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let detail = answer.json();
@@ -194,7 +194,7 @@ fn what_is_damaged_or_vanishes_while_it_is_watched_is_a_row_and_no_end() {
     Queue::create(root.queue("broken")).expect("a queue");
     std::fs::write(root.queue("broken").join("queue"), [0xa5; 4096]).expect("written");
     root.post("backend", &["x"]);
-    let web = Observatory::start(&root, &[]);
+    let web = Server::observatory(&root, &[]);
     let mut stream = web.events();
     head(&mut stream);
     let (_, scene) = next_event(&mut stream).expect("an event");
@@ -220,7 +220,7 @@ fn who_never_reads_keeps_nobody_and_there_are_so_many_streams_and_no_more() {
     for number in 0..300 {
         many.create(root.queue(&format!("q{number:04}"))).expect("a small queue");
     }
-    let mut web = Observatory::start(&root, &[]);
+    let mut web = Server::observatory(&root, &[]);
     let unread: Vec<_> = (0..64).map(|_| web.events()).collect();
     eventually("all places are taken", || web.get("/events").status() == 503);
     assert_eq!(web.get("/scene").json()["rows"].as_array().map(Vec::len), Some(300));
@@ -246,7 +246,7 @@ fn who_never_reads_keeps_nobody_and_there_are_so_many_streams_and_no_more() {
 fn nobody_is_looked_at_while_nobody_looks() {
     let root = Root::new();
     root.post("backend", &["x"]);
-    let web = Observatory::start(&root, &[]);
+    let web = Server::observatory(&root, &[]);
     let look = || web.get("/scene").json()["look"].as_u64().expect("a number");
     let mut stream = web.events();
     head(&mut stream);

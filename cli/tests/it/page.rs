@@ -2,7 +2,7 @@
 
 use crate::browser::{Browser, find};
 use crate::support::Root;
-use crate::web::Observatory;
+use crate::web::Server;
 use laneway::Queue;
 use laneway::mailbox::Post;
 
@@ -13,7 +13,7 @@ const NODE: &str = "(name) => document.querySelector(`.node[data-name=\"${name}\
 fn agents_and_their_mail_are_shown_while_they_come_work_die_and_come_back() {
     let Some(chromium) = find() else { return };
     let root = Root::new();
-    let (web, mut page) = (Observatory::start(&root, &[]), Browser::start(&chromium));
+    let (web, mut page) = (Server::observatory(&root, &[]), Browser::start(&chromium));
     page.size(1440, 900, false);
     page.open(&web.url);
     page.until("document.querySelector('#empty:not([hidden])')?.innerText.includes('laneway post backend')");
@@ -69,7 +69,7 @@ fn agents_and_their_mail_are_shown_while_they_come_work_die_and_come_back() {
 }
 
 #[track_caller]
-fn assert_clean(page: &Browser, web: &Observatory) {
+fn assert_clean(page: &Browser, web: &Server) {
     assert_eq!(page.complaints, [""; 0]);
     let ours = format!("http://{}/", web.address);
     assert!(page.requests.len() > 8 && page.requests.iter().all(|url| url.starts_with(&ours)), "{:?}", page.requests);
@@ -90,7 +90,7 @@ fn what_others_wrote_is_text_and_never_markup() {
     Queue::create(root.queue("<b>bold<b>")).expect("a queue");
     Queue::create(root.queue("broken")).expect("a queue");
     std::fs::write(root.queue("broken").join("queue"), [0xa5; 4096]).expect("written");
-    let (web, mut page) = (Observatory::start(&root, &[]), Browser::start(&chromium));
+    let (web, mut page) = (Server::observatory(&root, &[]), Browser::start(&chromium));
     page.size(1440, 900, false);
     page.open(&web.url);
     page.until("document.querySelectorAll('#rows tr').length === 6");
@@ -133,7 +133,7 @@ fn a_thousand_are_a_list_and_sixty_are_drawn_so_that_each_name_can_be_read() {
             .send(b"x")
             .expect("sent");
     }
-    let (web, mut page) = (Observatory::start(&root, &[]), Browser::start(&chromium));
+    let (web, mut page) = (Server::observatory(&root, &[]), Browser::start(&chromium));
     page.size(1440, 900, false);
     page.open(&web.url);
     page.until("document.querySelectorAll('.node').length === 60");
@@ -166,7 +166,7 @@ fn a_lost_connection_is_said_and_found_again_with_what_was_chosen() {
     let Some(chromium) = find() else { return };
     let root = Root::new();
     root.post("backend", &["x", "--from", "planner"]);
-    let (web, mut page) = (Observatory::start(&root, &[]), Browser::start(&chromium));
+    let (web, mut page) = (Server::observatory(&root, &[]), Browser::start(&chromium));
     // A phone, at night.
     page.size(390, 844, true);
     page.prefer("dark");
@@ -184,7 +184,7 @@ fn a_lost_connection_is_said_and_found_again_with_what_was_chosen() {
     drop(web);
     page.until("document.querySelector('#link').dataset.state === 'lost' && document.querySelector('#link').innerText.includes('lost')");
     root.post("backend", &["y", "--from", "planner"]);
-    let _again = Observatory::start(&root, &["--listen", &address]);
+    let _again = Server::observatory(&root, &["--listen", &address]);
     page.until("document.querySelector('#link').dataset.state === 'live'");
     page.until("document.querySelectorAll('#drawer .messages li').length === 2");
     assert_eq!(page.eval("document.querySelector('#search').value"), "back");

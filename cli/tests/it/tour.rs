@@ -4,7 +4,7 @@ use crate::ansi;
 use crate::browser::{Browser, find};
 use crate::support::Root;
 use crate::tmux::Terminal;
-use crate::web::Observatory;
+use crate::web::Server;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use laneway::Queue;
@@ -154,7 +154,7 @@ fn tour() {
         let _ends = Ends(&done);
         team(scope, &done, &post, root.path());
         let terminals = [("top.png", dashboard(&root, 16, "")), ("top-mailbox.png", dashboard(&root, 48, "backend"))];
-        let web = Observatory::start(&root, &["--every", "250ms"]);
+        let web = Server::observatory(&root, &["--every", "250ms"]);
         let mut page = Browser::start(&chromium);
         let shoot = |page: &mut Browser, name: &str| {
             save(page, &to.join(name));
@@ -214,7 +214,7 @@ fn tour_of_sixty() {
                 }
             });
         });
-        let web = Observatory::start(&root, &["--every", "250ms"]);
+        let web = Server::observatory(&root, &["--every", "250ms"]);
         let mut page = Browser::start(&chromium);
         page.size(1440, 900, false);
         page.prefer("dark");

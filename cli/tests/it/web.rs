@@ -1,4 +1,4 @@
-//! An observatory of the test's own, and requests to it, byte for byte.
+//! A server of the test's own, an observatory or one of metrics, and requests to it, byte for byte.
 
 use crate::support::Root;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::process::Child;
 use std::time::Duration;
 
 /// The real program. It goes with its test.
-pub(crate) struct Observatory {
+pub(crate) struct Server {
     pub(crate) child: Child,
     /// What it printed.
     pub(crate) url: String,
@@ -16,11 +16,20 @@ pub(crate) struct Observatory {
     pub(crate) address: String,
 }
 
-impl Observatory {
-    pub(crate) fn start(root: &Root, more: &[&str]) -> Observatory {
-        let mut args = vec!["observatory", "--json"];
-        for (option, value) in [("--listen", "127.0.0.1:0"), ("--every", "50ms")] {
-            if !more.contains(&option) {
+impl Server {
+    pub(crate) fn observatory(root: &Root, more: &[&str]) -> Server {
+        Server::start(root, "observatory", &[("--listen", "127.0.0.1:0"), ("--every", "50ms")], more)
+    }
+
+    pub(crate) fn metrics(root: &Root, more: &[&str]) -> Server {
+        Server::start(root, "metrics", &[("--listen", "0")], more)
+    }
+
+    /// With these options, unless there are others.
+    fn start(root: &Root, command: &str, usual: &[(&str, &str)], more: &[&str]) -> Server {
+        let mut args = vec![command, "--json"];
+        for (option, value) in usual {
+            if !more.contains(option) {
                 args.extend([option, value]);
             }
         }
@@ -30,13 +39,18 @@ impl Observatory {
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         let url = said["url"].as_str().expect("an address").to_owned();
         let address = url.split('/').nth(2).expect("an address").replace("0.0.0.0", "127.0.0.1");
-        Observatory { child, url, address }
+        Server { child, url, address }
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let connection = TcpStream::connect(&self.address).expect("it listens");
+        connection.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+        connection
     }
 
     /// A connection on which a request has been written.
     fn ask(&self, first: &str, headers: &[(&str, &str)]) -> BufReader<TcpStream> {
-        let mut connection = TcpStream::connect(&self.address).expect("it listens");
-        connection.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+        let mut connection = self.connect();
         let mut request = format!("{first} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| *name == "Host") {
             request += &format!("Host: {}\r\n", self.address);
@@ -66,7 +80,7 @@ impl Observatory {
     }
 }
 
-impl Drop for Observatory {
+impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
