@@ -31,6 +31,7 @@ mod temporary;
 mod top;
 mod trim;
 mod units;
+mod web;
 
 use args::{Cli, Command};
 use clap::Parser;

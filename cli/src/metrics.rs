@@ -1,7 +1,7 @@
 //! `laneway metrics`.
 
 use crate::args::Metrics as Args;
-use crate::{open_files, output, place};
+use crate::{open_files, output, place, web};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::State;
@@ -36,7 +36,6 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
 
 /// Answers until the process is ended.
 fn serve(metrics: Metrics, address: SocketAddr, json: bool) -> Result<ExitCode> {
-    // Where no more files may be open, whoever accepts connections waits a second before the next: that takes a clock.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot serve metrics")?;
     runtime.block_on(async {
         let failed = || format!("cannot listen at {address}");
@@ -49,8 +48,7 @@ fn serve(metrics: Metrics, address: SocketAddr, json: bool) -> Result<ExitCode> 
         }
         // HEAD is answered like GET; anything else is refused, with what is allowed.
         let router = Router::new().route("/metrics", get(answer)).with_state(Arc::new(metrics));
-        // Each client has a task of its own: one that is slow, or says nothing, keeps nobody.
-        axum::serve(listener, router).await.with_context(failed)?;
+        web::serve(listener, router, web::PATIENCE, std::future::pending()).await;
         Ok(ExitCode::SUCCESS)
     })
 }

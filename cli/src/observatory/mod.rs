@@ -78,7 +78,8 @@ pub(crate) fn run(args: Observatory, json: bool) -> Result<ExitCode> {
         } else {
             output::print(&format!("the observatory is at {url}\n"))?;
         }
-        server::serve(listener, gate, looker, told, FAREWELL).await
+        server::serve(listener, gate, looker, told, FAREWELL).await;
+        Ok::<(), anyhow::Error>(())
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use super::gate::{self, Gate};
 use super::looker::Looker;
-use anyhow::{Context, Result};
+use crate::web;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -10,10 +10,8 @@ use axum::middleware;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use futures_util::stream;
 use laneway_observe::{Key, Kind};
-use nix::sys::socket::{setsockopt, sockopt};
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -41,9 +39,6 @@ const PAGE: [(&str, &str, &str); 10] = [
 /// The most streams at a time: more browsers than that watch nobody's agents.
 const STREAMS: usize = 64;
 
-/// Who has not taken what was sent for so long is not read by anybody, milliseconds.
-const PATIENCE_MS: u32 = 60_000;
-
 struct Shared {
     looker: Looker,
     streams: Arc<Semaphore>,
@@ -57,7 +52,7 @@ pub(super) async fn serve(
     looker: Looker,
     stopped: oneshot::Receiver<()>,
     farewell: Duration,
-) -> Result<()> {
+) {
     let shared = Arc::new(Shared { looker, streams: Arc::new(Semaphore::new(STREAMS)) });
     let mut routes =
         Router::new().route("/scene", get(scene)).route("/detail", get(detail)).route("/events", get(events));
@@ -69,11 +64,6 @@ pub(super) async fn serve(
         .method_not_allowed_fallback(|| async { (StatusCode::METHOD_NOT_ALLOWED, "this can only be read, with GET\n") })
         .layer(middleware::from_fn_with_state(Arc::new(gate), gate::guard))
         .with_state(shared);
-    let listener = listener.tap_io(|connection| {
-        // Both are matters of comfort.
-        let _ = connection.set_nodelay(true);
-        let _ = setsockopt(connection, sockopt::TcpUserTimeout, &PATIENCE_MS);
-    });
     let (ending, ended) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;
@@ -85,13 +75,9 @@ pub(super) async fn serve(
         tokio::time::sleep(farewell).await;
     };
     tokio::select! {
-        served = run(axum::serve(listener, routes).with_graceful_shutdown(shutdown)) => served.context("cannot serve the page"),
-        () = too_late => Ok(()),
+        () = web::serve(listener, routes, web::PATIENCE, shutdown) => {}
+        () = too_late => {}
     }
-}
-
-async fn run(serving: impl IntoFuture<Output = std::io::Result<()>>) -> std::io::Result<()> {
-    serving.await
 }
 
 fn json(text: impl Into<String>) -> Response {
