@@ -156,14 +156,24 @@ pub(crate) struct Doctor {
     pub(crate) all: bool,
 }
 
+/// What `laneway metrics --help` says besides the options.
+const METRICS: &str = "\
+At a loopback address --listen answers requests for `localhost` or a loopback address, at another one also for any address, and at
+both for names that --host gives. Others are refused, by their header `Host`: a name that somebody else rules over can be made to
+lead here, and his web page could then read the answers in a browser of this host. Nothing is encrypted, and there is no token.";
+
 /// Without --listen, prints them once, in the text format of Prometheus: for scripts, and for the textfile collector. Nothing is
 /// registered where queues are used; the counters lie in their files, and survive restarts of everybody.
 #[derive(Debug, Args)]
+#[command(after_help = METRICS)]
 pub(crate) struct Metrics {
     /// Answer `GET /metrics` at this address until interrupted: a port, of 127.0.0.1, or `ADDRESS:PORT`; port 0 is any. By the
     /// `Accept` header in the text format of Prometheus or of OpenMetrics
     #[arg(long, value_name = "ADDRESS", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
+    /// With --listen: a name by which this host is asked too, besides `localhost` and addresses; may be given more than once
+    #[arg(long, value_name = "NAME", requires = "listen", value_parser = crate::web::parse_name)]
+    pub(crate) host: Vec<String>,
     /// Print the text format of OpenMetrics, which knows units
     #[arg(long, conflicts_with = "listen")]
     pub(crate) openmetrics: bool,

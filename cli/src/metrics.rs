@@ -1,12 +1,14 @@
 //! `laneway metrics`.
 
 use crate::args::Metrics as Args;
-use crate::{open_files, output, place, web};
+use crate::web::{self, Names};
+use crate::{open_files, output, place};
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use laneway_observe::{Format, Metrics};
@@ -22,7 +24,7 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
     let _ = open_files::raise();
     let metrics = Metrics::new(place::root()?, place::post_root()?).lanes(args.lanes);
     if let Some(address) = args.listen {
-        return serve(metrics, address, json);
+        return serve(metrics, address, args.host, json);
     }
     let format = if args.openmetrics { Format::OpenMetrics } else { Format::Prometheus };
     let text = metrics.text(format);
@@ -35,22 +37,34 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode> {
 }
 
 /// Answers until the process is ended.
-fn serve(metrics: Metrics, address: SocketAddr, json: bool) -> Result<ExitCode> {
+fn serve(metrics: Metrics, address: SocketAddr, host: Vec<String>, json: bool) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot serve metrics")?;
     runtime.block_on(async {
         let failed = || format!("cannot listen at {address}");
         let listener = TcpListener::bind(address).await.with_context(failed)?;
-        let url = format!("http://{}/metrics", listener.local_addr().with_context(failed)?);
+        let address = listener.local_addr().with_context(failed)?;
+        let url = format!("http://{address}/metrics");
         if json {
             output::print_json(&json!({ "url": url }))?;
         } else {
             output::print(&format!("{url}\n"))?;
         }
         // HEAD is answered like GET; anything else is refused, with what is allowed.
-        let router = Router::new().route("/metrics", get(answer)).with_state(Arc::new(metrics));
+        let router = Router::new()
+            .route("/metrics", get(answer))
+            .layer(middleware::from_fn_with_state(Arc::new(Names::new(address, host)), guard))
+            .with_state(Arc::new(metrics));
         web::serve(listener, router, web::PATIENCE, std::future::pending()).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Lets through who asks for us, and not for somebody whose name leads here.
+async fn guard(State(names): State<Arc<Names>>, request: Request, next: Next) -> Response {
+    match names.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(why) => (StatusCode::MISDIRECTED_REQUEST, format!("{why}; --host gives it another name\n")).into_response(),
+    }
 }
 
 async fn answer(State(metrics): State<Arc<Metrics>>, headers: HeaderMap) -> Response {

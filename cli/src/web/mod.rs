@@ -1,6 +1,10 @@
 //! How `laneway metrics --listen` and `laneway observatory` are served: HTTP/1, a task for each connection, and none that is kept
 //! for nothing.
 
+mod names;
+
+pub(crate) use names::{Names, parse_name};
+
 use axum::Router;
 use axum::serve::Listener;
 use hyper::server::conn::http1;

@@ -72,6 +72,27 @@ fn a_client_gets_the_format_that_it_asks_for() {
 }
 
 #[test]
+fn only_who_asks_for_it_by_a_name_of_its_own_is_answered() {
+    let root = Root::new();
+    let status = |server: &Server, host: &str| server.request("GET /metrics", &[("Host", host)]).status();
+    let server = Server::metrics(&root, &[]);
+    for host in ["localhost", "127.0.0.1:9464", "[::1]"] {
+        assert_eq!(status(&server, host), 200, "{host}");
+    }
+    for host in ["evil.example:9464", "build-7", "10.0.0.1", ""] {
+        assert_eq!(status(&server, host), 421, "{host}");
+    }
+    let refused = server.request("GET /metrics", &[("Host", "build-7")]);
+    assert_eq!(refused.body, "this is called localhost here, not \"build-7\"; --host gives it another name\n");
+    let server = Server::metrics(&root, &["--listen", "0.0.0.0:0", "--host", "build-7"]);
+    for (host, answer) in [("build-7:9464", 200), ("10.0.0.1:9464", 200), ("localhost", 200), ("evil.example", 421)] {
+        assert_eq!(status(&server, host), answer, "{host}");
+    }
+    root.run(["metrics", "--listen", "0", "--host", "build-7:9464"]).refused_by_usage(&["without a port"]);
+    root.run(["metrics", "--host", "build-7"]).refused_by_usage(&["--listen"]);
+}
+
+#[test]
 fn what_comes_while_it_serves_is_in_the_next_answer() {
     let root = Root::new();
     let server = Server::metrics(&root, &[]);
