@@ -71,7 +71,7 @@ mod tests {
                 answer
             });
             let routes = Router::new().route("/", get(|| async { "a page" }));
-            serve(listener, routes, Duration::from_millis(50), async { drop(stopped.await) }).await;
+            serve(listener, routes, Duration::from_secs(1), async { drop(stopped.await) }).await;
             asking.await.expect("it asks")
         })
     }
