@@ -258,7 +258,7 @@ pub(crate) fn role() -> Option<Part> {
     let name = std::env::var("LANEWAY_TEST_ROLE").ok()?;
     let queue = std::env::var_os("LANEWAY_TEST_QUEUE")?.into();
     // SAFETY: alarm takes a number; its signal ends this process, which would otherwise outlive a parent that failed.
-    unsafe { libc::alarm(2 * LONG.as_secs() as u32) };
+    unsafe { libc::alarm(30 * LONG.as_secs() as u32) };
     Some(Part { name, queue })
 }
 
