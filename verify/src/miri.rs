@@ -13,6 +13,8 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// Seeds for what has several threads.
 const SEEDS: u32 = 64;
 const QUICK_SEEDS: u32 = 4;
+/// With `--quick`: both ends of a lane, and so the ring and the segments below it.
+const QUICK_TESTS: &str = "lane::";
 /// Seeds for the tests that are about orderings: what is weakened shows in some of them.
 pub(crate) const SEEDS_OF_ORDERINGS: u32 = 16;
 
@@ -38,7 +40,7 @@ impl Check for Miri {
             return Ok(Verdict::Skipped(missing));
         }
         let mut complaints = Vec::new();
-        let once = test(&workspace.root, "", None, &[])?;
+        let once = test(&workspace.root, if quick { QUICK_TESTS } else { "" }, None, &[])?;
         complaints.extend(complaint(&once));
         let tests = passed(&once.text);
         if tests == 0 {
