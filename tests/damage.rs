@@ -198,6 +198,7 @@ fn another_version_and_another_boot_are_refused_and_can_be_removed() {
     let path = queue.path();
     let whole: Header = bytemuck::pod_read_unaligned(&header(&path.join("queue")));
     poke(path.join("queue"), 0, bytemuck::bytes_of(&Header { version: 2, ..whole }.sealed()));
+    assert!(Queue::exists(path), "whatever its version, it is one");
     let error = Queue::open(path).unwrap_err();
     assert!(matches!(error.cause(), Cause::Version { found: 2, supported: 1, .. }), "{error}");
     says(&error, path, &["version 2", "version 1"]);
@@ -492,6 +493,7 @@ fn thousands_of_queues_live_under_one_root() {
             queue.sender().unwrap().send(&payload(0, number, 16)).unwrap();
         }
     }
+    assert!(Queue::exists(dir.path().join("queue-0999")) && !Queue::exists(dir.path().join("queue-1000")));
     let names = Queue::list(dir.path()).unwrap();
     assert_eq!((names.len(), names.first().unwrap().as_str()), (1_000, "queue-0000"));
     assert!(names.is_sorted());

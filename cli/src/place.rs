@@ -1,6 +1,7 @@
 //! Where a queue or a mailbox is: what the user calls it, as a path.
 
 use anyhow::{Context, Result, bail};
+use laneway::Queue;
 use laneway::mailbox::Post;
 use laneway_observe::{Key, Kind};
 use nix::unistd::geteuid;
@@ -32,7 +33,7 @@ pub(crate) fn mailbox(named: &OsStr) -> Result<(Post, String)> {
 pub(crate) fn either(named: &OsStr) -> Result<(PathBuf, Post, Key)> {
     let (post, name) = mailbox(named)?;
     let queue = queue(named)?;
-    let kind = match (post.exists(&name), queue.join("queue").exists()) {
+    let kind = match (post.exists(&name), Queue::exists(&queue)) {
         (true, true) => bail!("{name:?} is a queue and a mailbox; say which by its path"),
         (true, false) => Kind::Mailbox,
         (false, true) => Kind::Queue,
@@ -51,7 +52,7 @@ pub(crate) fn post_root() -> Result<PathBuf> {
         return Ok(root.into());
     }
     let root = root()?.join("post");
-    if root.join("queue").exists() {
+    if Queue::exists(&root) {
         bail!("cannot keep mailboxes in {root:?}: it is a queue; remove it, or set LANEWAY_POST to another directory");
     }
     Ok(root)

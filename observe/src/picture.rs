@@ -178,7 +178,7 @@ impl Picture {
         if let Some(only) = &self.only {
             let there = match only.kind {
                 Kind::Mailbox => self.post.exists(&only.name),
-                Kind::Queue => self.queues.join(&only.name).join("queue").exists(),
+                Kind::Queue => Queue::exists(self.queues.join(&only.name)),
             };
             return there.then(|| only.clone()).into_iter().collect();
         }

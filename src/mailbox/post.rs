@@ -129,7 +129,7 @@ impl Post {
 
     /// Whether there is such a mailbox.
     pub fn exists(&self, name: &str) -> bool {
-        self.root.join(name).join(MAIL).join("queue").exists()
+        Queue::exists(self.path(name).join(MAIL))
     }
 
     /// Whether somebody serves the mailbox now, by the kernel's word. False when there is none of this name.
@@ -157,7 +157,7 @@ impl Post {
         fs::rename(self.path(name), &hidden).map_err(io)?;
         dismantle(&hidden).inspect_err(|_| {
             // Refused before anything was gone: then it keeps its name, too.
-            if hidden.join(MAIL).join("queue").exists() {
+            if Queue::exists(hidden.join(MAIL)) {
                 let _ = fs::rename(&hidden, self.path(name));
             }
         })
@@ -210,7 +210,7 @@ impl Post {
     fn mail(&self, name: &str) -> Result<Queue, Error> {
         check_name(name)?;
         let path = self.path(name);
-        if path.join("queue").exists() {
+        if Queue::exists(&path) {
             let what = "it is a queue; a mailbox of this name would be inside it".to_owned();
             return Err(Error::new("open the mailbox", &path, Cause::Untrusted { file: String::new(), what }));
         }

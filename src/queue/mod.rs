@@ -138,6 +138,12 @@ impl Queue {
         birth::sweep(root.as_ref())
     }
 
+    /// Whether there is a queue at `path`, whatever its state: it may still be one that cannot be opened. False where that cannot be
+    /// asked. Takes one system call.
+    pub fn exists(path: impl AsRef<Path>) -> bool {
+        path.as_ref().join(files::QUEUE).symlink_metadata().is_ok()
+    }
+
     /// The names of the queues directly under `root`, sorted. A root that does not exist has none.
     pub fn list(root: impl AsRef<Path>) -> Result<Vec<String>, Error> {
         let root = root.as_ref();

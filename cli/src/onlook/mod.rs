@@ -31,7 +31,7 @@ enum Place {
 impl Place {
     fn find(named: &OsStr) -> Result<Place> {
         let path = place::queue(named)?;
-        if path.join("queue").symlink_metadata().is_ok() {
+        if Queue::exists(&path) {
             return Ok(Place::Queue(Queue::open(path)?));
         }
         let (post, name) = place::mailbox(named)?;

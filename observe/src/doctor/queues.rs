@@ -37,7 +37,7 @@ impl Round<'_> {
         };
         let before = self.found.len();
         self.queue(&main, &row.path, row.kind);
-        for side in sides.iter().map(|side| row.path.join(side)).filter(|side| side.join("queue").exists()) {
+        for side in sides.iter().map(|side| row.path.join(side)).filter(|side| Queue::exists(side)) {
             self.queue(&side, &row.path, row.kind);
         }
         if let Some(figures) = row.figures.as_ref().filter(|_| row.is_here()) {
