@@ -117,6 +117,20 @@ fn sent(root: &Root, name: &str) -> u64 {
 }
 
 #[test]
+fn with_too_few_files_allowed_it_says_how_many_and_how_there_are_more() {
+    let root = Root::new();
+    (0..30).for_each(|number| drop(Queue::create(root.queue(&format!("q{number:02}"))).expect("a queue")));
+    let limited = format!("ulimit -n 24; exec {} doctor --json", env!("CARGO_BIN_EXE_laneway"));
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", &limited]).env("LANEWAY_DIR", root.path()).env_remove("LANEWAY_POST").output();
+    let visit = read(output.expect("a shell"), root.path());
+    let finding = visit.one("cannot-open", "q29");
+    says(finding, &["Too many open files", "may open 24 files", "`ulimit -n`"]);
+    let remedy = finding["remedy"].as_str().expect("a remedy");
+    assert!(["ulimit -n 4096", "sudo prlimit --pid $$ --nofile=4096"].contains(&remedy), "{remedy}");
+}
+
+#[test]
 fn what_is_healthy_is_said_to_be_and_looking_leaves_no_trace() {
     let root = Root::new();
     let queue = Queue::create(root.queue("steps")).expect("a queue");

@@ -37,8 +37,22 @@ pub(super) fn kernel(files: Option<(u64, u64)>, found: &mut Vec<Finding>) {
     if let Some((soft, hard)) = files {
         let severity = if soft < 1024 { Severity::Notice } else { Severity::Ok };
         let what = format!("programs started from here may open {soft} files, and raise that to {hard}");
-        let remedy = if soft < 1024 { format!("ulimit -n {}", hard.min(4096)) } else { String::new() };
+        let remedy = if soft < 1024 { more_files(soft, hard) } else { String::new() };
         found.push(Finding::new(Check::Descriptors, severity, Path::new("/proc/self/limits"), what).remedy(remedy));
+    }
+}
+
+/// The command that lets programs of a shell have more files open: twice as many at least.
+pub(super) fn more_files(soft: u64, hard: u64) -> String {
+    let enough = soft.saturating_mul(2);
+    let wanted = enough.max(4096);
+    if hard >= enough {
+        return format!("ulimit -n {}", wanted.min(hard));
+    }
+    // Only root may go beyond, and do it for the shell.
+    match geteuid().is_root() {
+        true => format!("ulimit -n {wanted}"),
+        false => format!("sudo prlimit --pid $$ --nofile={wanted}"),
     }
 }
 
@@ -101,6 +115,17 @@ mod tests {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn more_files_are_more_than_there_are() {
+        for (soft, hard, command) in
+            [(48, 1 << 20, "ulimit -n 4096"), (48, 1000, "ulimit -n 1000"), (8192, 1 << 20, "ulimit -n 16384")]
+        {
+            assert_eq!(more_files(soft, hard), command);
+        }
+        let beyond = more_files(1000, 1000);
+        assert!(beyond.ends_with("-n 4096") || beyond.starts_with("sudo ") && beyond.ends_with("=4096"), "{beyond}");
     }
 
     #[test]

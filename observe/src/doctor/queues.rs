@@ -1,6 +1,7 @@
 //! Queues and mailboxes: what waits, who should see to it, and what is broken.
 
 use super::finding::{Check, Finding, Fix, Severity, bytes, word};
+use super::host;
 use super::place::Growth;
 use super::processes::{Holders, Process, State};
 use crate::figures::Figures;
@@ -8,6 +9,8 @@ use crate::picture::{Kind, Row};
 use laneway::layout::FenceMode;
 use laneway::mailbox::Post;
 use laneway::{Cause, Error, LaneStat, Pressure, Queue};
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use std::path::Path;
 use std::time::Duration;
 
@@ -107,11 +110,16 @@ impl Round<'_> {
             Cause::Filesystem { .. } => (Check::FileSystem, Severity::Error),
             _ => (Check::CannotOpen, Severity::Error),
         };
-        let remedy = match check {
-            Check::Untrusted | Check::CannotOpen => format!("ls -la {}", word(path)),
+        let mut what = error.cause().to_string();
+        let remedy = match (check, no_descriptors(error.cause())) {
+            (_, Some((soft, hard))) => {
+                what = format!("{what}: whoever looked may open {soft} files, and raise that to {hard} (`ulimit -n`)");
+                host::more_files(soft, hard)
+            }
+            (Check::Untrusted | Check::CannotOpen, None) => format!("ls -la {}", word(path)),
             _ => remove(whole, kind),
         };
-        let finding = Finding::new(check, severity, path, error.cause().to_string()).remedy(remedy);
+        let finding = Finding::new(check, severity, path, what).remedy(remedy);
         let is_whole = kind == Kind::Queue || path.ends_with("mail");
         let fix = match (check, kind) {
             // Whoever held it ended with that boot; should somebody hold it all the same, it stays.
@@ -251,6 +259,13 @@ impl Round<'_> {
             self.add(Check::DeadLetters, Severity::Warning, &row.path, what, remedy);
         }
     }
+}
+
+/// What the limit of open files is, and may be raised to, if this is what was in the way.
+fn no_descriptors(cause: &Cause) -> Option<(u64, u64)> {
+    let Cause::Io { source, .. } = cause else { return None };
+    let is_it = source.raw_os_error() == Some(Errno::EMFILE as i32);
+    getrlimit(Resource::RLIMIT_NOFILE).ok().filter(|_| is_it)
 }
 
 /// How it is removed.
