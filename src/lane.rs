@@ -5,6 +5,7 @@
 
 #[cfg(not(laneway_loom))]
 mod follow;
+#[cfg(not(laneway_loom))]
 mod pending;
 mod pressure;
 mod reader;
@@ -17,6 +18,7 @@ mod writer;
 
 #[cfg(not(laneway_loom))]
 pub(crate) use follow::{Follower, Sight};
+#[cfg(not(laneway_loom))]
 pub(crate) use pending::Pending;
 pub use pressure::Pressure;
 pub(crate) use pressure::{Marks, Waiting};
