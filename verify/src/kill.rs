@@ -46,6 +46,9 @@ const POINTS: &str = "LANEWAY_VERIFY_POINTS";
 /// The one kind of episode to play, to look for a violation.
 const KIND: &str = "LANEWAY_VERIFY_KIND";
 
+/// What may be chosen by variables of the environment.
+pub(crate) const CHOICES: [&str; 4] = [SEED, POINTS, KIND, mailbox::POINTS];
+
 /// Distinct pairs of an instruction and an image, over all workers.
 const WHOLE: u64 = 10_000_000;
 const QUICK: u64 = 200_000;

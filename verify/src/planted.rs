@@ -1,9 +1,10 @@
 //! Planted bugs: the mistakes that a queue like this is known for, each put into a copy of the sources, and the one test
-//! that must fail with it and passes without. Tests of the tests.
+//! that must fail with it and passes without. Tests of the tests, and of the checks.
 
 mod bugs;
 
 use crate::check::{Check, Verdict};
+use crate::kill::CHOICES;
 use crate::models::{self, Fate};
 use crate::workspace::{Workspace, run, tail};
 use anyhow::{Context, Result, bail, ensure};
@@ -31,6 +32,8 @@ enum Judge {
     Test(&'static str, &'static str),
     /// Of `loom-tests/`.
     Model(&'static str),
+    /// Of this program, as `--quick` as it can be.
+    Check(&'static str),
 }
 
 /// What a judge said.
@@ -46,11 +49,11 @@ impl Check for Planted {
     }
 
     fn about(&self) -> &'static str {
-        "fourteen known mistakes, one at a time: the test that is named for it must fail"
+        "known mistakes, one at a time: the test, model or check that is named for it must fail"
     }
 
     fn longer(&self) -> &'static str {
-        "without --quick: all fourteen, ten minutes; more of them in verify/src/planted/bugs.rs"
+        "without --quick: all of them, half an hour; more of them in verify/src/planted/bugs.rs"
     }
 
     fn run(&self, workspace: &Workspace, quick: bool) -> Result<Verdict> {
@@ -100,6 +103,7 @@ fn plant<T>(root: &Path, bug: &Bug, act: impl FnOnce() -> Result<T>) -> Result<T
 fn ask(root: &Path, judge: Judge) -> Result<Said> {
     let (target, name) = match judge {
         Judge::Model(name) => return ask_model(root, name),
+        Judge::Check(name) => return ask_check(root, name),
         Judge::Unit(name) => (vec!["--lib"], name),
         Judge::Test(file, name) => (vec!["--test", file], name),
     };
@@ -129,9 +133,48 @@ fn ask_model(root: &Path, name: &str) -> Result<Said> {
     }
 }
 
+fn ask_check(root: &Path, name: &str) -> Result<Said> {
+    let mut command = Workspace::cargo(root, &["run", "--release", "-p", "verify", "--", name, "--quick"]);
+    // What was set for this run is not meant for that one.
+    for choice in CHOICES {
+        command.env_remove(choice);
+    }
+    // Little has changed since the last bug, and steps need not be fast.
+    command.envs([
+        ("CARGO_INCREMENTAL", "1"),
+        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+        ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
+    ]);
+    let ended = run(&mut command, LIMIT, &AtomicBool::new(false))?;
+    match ended.success {
+        Some(true) => ensure!(ended.text.contains("1 passed"), "{}", tail(&ended.text, 30)),
+        // Not if it does not compile.
+        Some(false) => return violation(&ended.text).with_context(|| tail(&ended.text, 30)).map(Said::Failed),
+        None => bail!("{name} does not end"),
+    }
+    Ok(Said::Passed)
+}
+
+/// Where the first kill was that a check complains of, and what it says in the end.
+fn violation(text: &str) -> Option<String> {
+    let (_, told) = text.lines().find_map(|line| line.split_once("VIOLATION, "))?;
+    let mut parts = told.split(": ").skip(1);
+    let place = parts.next()?.to_owned();
+    let said = parts.last().map_or(place.clone(), |said| format!("{place}: {said}"));
+    Some(said.chars().take(150).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_violation_the_place_and_the_end_are_told() {
+        let text =
+            "== mailbox: it kills\n   VIOLATION, seed 7: killed in step 3 of ack: 1/8 is taken: it is lost\nmore";
+        assert_eq!(violation(text).unwrap(), "killed in step 3 of ack: it is lost");
+        assert_eq!(violation("error: could not compile `laneway`: 1 error"), None);
+    }
 
     /// So that a bug whose place has changed is noticed before the check is run.
     #[test]

@@ -1,8 +1,9 @@
 //! Processes that are killed at every instruction of what they do with a mailbox.
 //!
 //! As the check `kill` for a queue: a victim that sends and serves is stepped through calls that a seed draws; where a sampled step
-//! finds a file changed, a copy of all files is what a SIGKILL there would leave. On the copy another one serves, twice, deals with everything,
-//! and every rule is asked; at the end the victim is really killed, and the same is asked of what it left.
+//! finds a file changed, a copy of all files is what a SIGKILL there would leave. On the copy another one serves, deals with everything, or
+//! with all but one and dies as well, and others after it; and every rule is asked. At the end the victim is really killed, and the same is
+//! asked of what it left.
 
 mod judge;
 mod program;
@@ -16,8 +17,10 @@ use crate::check::{Check, Verdict};
 use crate::workspace::{Workspace, number, room_in_memory};
 use anyhow::{Context, Result, ensure};
 use judge::Facts;
+use program::Call;
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,13 +31,19 @@ pub(crate) struct Mailbox;
 /// The role of a worker, which leaves its figures in the directory that it works in.
 pub(crate) const WORKER: &str = "a worker of mailbox";
 /// Copies that are judged, over all workers.
-const POINTS: &str = "LANEWAY_VERIFY_MAILBOX_POINTS";
+pub(super) const POINTS: &str = "LANEWAY_VERIFY_MAILBOX_POINTS";
 const WHOLE: u64 = 60_000;
 const QUICK: u64 = 2_500;
-/// So many instructions of a call are stepped.
+/// So many instructions of a call are stepped: its first ones, or sometimes those behind so many system calls at most, each counted when it
+/// begins and when it ends.
 const STEPPED: u64 = 20_000;
-/// Of so many steps one is looked at, at least.
+const LATE: u64 = 150;
+/// Of so many steps one is looked at, at least; of the first ones of a call, which are all that most have, of fewer.
 const SELDOM: u32 = 24;
+const OFTEN: u32 = 3;
+const FIRST: u64 = 3_000;
+/// So many messages are kept for a while in a life that does not begin with an empty mailbox: the log is tidied when some more are.
+const WORN: Range<usize> = 22..33;
 /// How long one may take at most.
 const PER_POINT: Duration = Duration::from_millis(200);
 
@@ -144,10 +153,18 @@ fn live(place: &Path, seed: u64, tally: &mut Tally) -> Result<()> {
     }
     let mut log = File::create(&at.log)?;
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (before, stepped) = (rng.usize(0..40), rng.usize(1..8));
+    let (before, stepped) = (rng.usize(0..80), rng.usize(4..16));
+    // With a ledger that is full, and one message in front of many that were kept.
+    let worn = rng.bool().then(|| rng.usize(WORN));
     let victim = Traced::fork(|| {
         let mut rng = rng.clone();
         let mut stage = program::Stage::new(&at.root);
+        if let Some(kept) = worn {
+            let call = Call::Later(0);
+            writeln!(log, "{}", stage.begins(&call)).unwrap();
+            writeln!(log, "{}", stage.play(call)).unwrap();
+            stage.wear(kept);
+        }
         for count in 0..before + stepped {
             let call = stage.draw(&mut rng);
             writeln!(log, "{}", stage.begins(&call)).unwrap();
@@ -170,11 +187,13 @@ fn live(place: &Path, seed: u64, tally: &mut Tally) -> Result<()> {
         tree.list();
         tree.changed();
         let (mut listed, mut until) = (false, 0);
+        let from = if rng.u8(0..4) == 0 { rng.u64(0..LATE) } else { 0 };
         for step in 0_u64.. {
             ensure!(step < 5_000_000, "{} does not come to an end", facts.call());
             tally.add("points", 1);
-            // A call that makes a queue is long, and little of it is ours: from some point on a step is a system call.
-            let stepped = if step < STEPPED { victim.step(victim.at())? } else { to_next_call(&victim)? };
+            // A call that makes a queue is long, and little of it is ours: before and behind a stretch of it a step is a system call.
+            let stepped =
+                if (from..from + STEPPED).contains(&step) { victim.step(victim.at())? } else { to_next_call(&victim)? };
             match stepped {
                 Stepped::Over => break,
                 Stepped::Slept => {}
@@ -188,12 +207,13 @@ fn live(place: &Path, seed: u64, tally: &mut Tally) -> Result<()> {
                 continue;
             }
             // All files are compared behind each system call, and every few steps: that costs more than the step.
-            until = rng.u32(0..SELDOM);
+            until = rng.u32(0..if step < from + FIRST { OFTEN } else { SELDOM });
             if tree.changed() || listed {
                 tally.add("judged", 1);
                 tally.add(facts.call(), 1);
                 tree::copy(&at.root, &at.left);
-                judge::judge(&at.left, &facts).with_context(|| format!("killed in step {step} of {}", facts.call()))?;
+                judge::judge(&at.left, &facts, rng.bool())
+                    .with_context(|| format!("killed in step {step} of {}", facts.call()))?;
                 fs::remove_dir_all(&at.left)?;
             }
         }
@@ -203,5 +223,5 @@ fn live(place: &Path, seed: u64, tally: &mut Tally) -> Result<()> {
     let facts = Facts::read(&fs::read_to_string(&at.log)?)?;
     victim.kill();
     tally.add("real kills", 1);
-    judge::judge(&at.root, &facts).context("after a real SIGKILL")
+    judge::judge(&at.root, &facts, rng.bool()).context("after a real SIGKILL")
 }

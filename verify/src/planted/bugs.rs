@@ -15,6 +15,8 @@ pub(super) struct Bug {
     pub(super) judge: Judge,
 }
 
+const MAILBOX: Judge = Judge::Check("mailbox");
+
 pub(super) const BUGS: &[Bug] = &[
     // There: the sender clears the receiver's flag and dies before it wakes. Here nobody writes the other's count; what can
     // outlive a ringer is the belief that somebody has rung for this sleep.
@@ -143,5 +145,98 @@ pub(super) const BUGS: &[Bug] = &[
         from: "self.seen_epoch.set(epoch);",
         to: "let _ = epoch;\n                self.seen_epoch.set(self.lanes_epoch.before_listing());",
         judge: Judge::Test("attach", "a_lane_that_comes_while_others_are_looked_for_is_found"),
+    },
+    // Of mailboxes, too: what is done in the wrong order, or forgotten, and shows only when somebody is killed just then.
+    Bug {
+        name: "M2",
+        what: "a message is released from its lane before the ledger says that it is acked",
+        file: "src/mailbox/settle.rs",
+        from: "        if !spot.is_some_and(|spot| self.ledger.write_again(spot, key, &entry)) {
+            self.write_entry(key, &entry);
+        }
+        self.ledger.wake();
+        self.counters.add(Count::Acked);
+        self.finish(key, source);
+",
+        to: "        self.finish(key, source);
+        if !spot.is_some_and(|spot| self.ledger.write_again(spot, key, &entry)) {
+            self.write_entry(key, &entry);
+        }
+        self.ledger.wake();
+        self.counters.add(Count::Acked);
+",
+        judge: MAILBOX,
+    },
+    Bug {
+        name: "M3",
+        what: "a message is released from its lane before it is in the log of those that are kept",
+        file: "src/mailbox/settle.rs",
+        from: "        match self.keep(key, due, attempts, Reason::Retry, uid, delivery.bytes()) {
+",
+        to: "        let bytes = delivery.bytes();
+        if let Some(Source::Lane(message)) = delivery.source.take_if(|source| matches!(source, Source::Lane(_))) {
+            message.release();
+        }
+        match self.keep(key, due, attempts, Reason::Retry, uid, bytes) {
+",
+        judge: MAILBOX,
+    },
+    Bug {
+        name: "M4",
+        what: "the ledger says that a message is a dead letter before it is one",
+        file: "src/mailbox/settle.rs",
+        from: "        match self.bury(key, Reason::Attempts, attempts, uid, bytes) {
+",
+        to: "        self.settle(key, State::DeadLettered, Reason::Attempts, attempts, now);
+        match self.bury(key, Reason::Attempts, attempts, uid, bytes) {
+",
+        judge: MAILBOX,
+    },
+    Bug {
+        name: "M5",
+        what: "what was kept and settled by one who died before it could say so there is kept on",
+        file: "src/mailbox/inbox.rs",
+        from: "settled.into_iter().for_each(|key| self.done_keeping(key));",
+        to: "drop(settled);",
+        judge: MAILBOX,
+    },
+    Bug {
+        name: "M6",
+        what: "what was kept is struck out before the ledger says that it is acked",
+        file: "src/mailbox/settle.rs",
+        from: "        let entry = self.entry(State::Acked, Reason::None, attempts, self.clock.now());
+",
+        to: "        let entry = self.entry(State::Acked, Reason::None, attempts, self.clock.now());
+        self.kept.borrow_mut().done(key);
+",
+        judge: MAILBOX,
+    },
+    Bug {
+        name: "M7",
+        what: "a place of the ledger changes hands with what was said of the last one",
+        file: "src/ledger.rs",
+        from: "self.book.word(at, entry::STATE).store(0, Ordering::Relaxed);",
+        to: "",
+        judge: MAILBOX,
+    },
+    Bug {
+        name: "M8",
+        what: "word that there is a newer message is left before that is sent",
+        file: "src/mailbox/handle.rs",
+        from: "let message = mailbox.send_in(&envelope, priority, body)?;",
+        to: "if envelope.supersede != 0 {
+            let nobody = queue::Ticket { lane: 0, position: 0 };
+            let _ = mailbox.leave_word(&Word::supersede(nobody, envelope.supersede, envelope.sent_at));
+        }
+        let message = mailbox.send_in(&envelope, priority, body)?;",
+        judge: MAILBOX,
+    },
+    Bug {
+        name: "M9",
+        what: "a message that comes again is taken for a second one with its key",
+        file: "src/mailbox/judge.rs",
+        from: "Some(first) if first.extra != key.word() =>",
+        to: "Some(_) =>",
+        judge: MAILBOX,
     },
 ];

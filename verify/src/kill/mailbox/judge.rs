@@ -1,8 +1,9 @@
 //! What a kill left of a mailbox, and what a victim had written down by then.
 
-use super::program::{ATTEMPTS, NAMES, post};
+use super::program::{ATTEMPTS, MANY, NAMES, attempts_of, post};
 use anyhow::{Context, Result, bail, ensure};
-use laneway::mailbox::{Inbox, State, Ticket};
+use laneway::Priority;
+use laneway::mailbox::{Delivery, Inbox, Mailbox, State, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -14,8 +15,9 @@ struct Fact {
     key: Option<String>,
     /// Its place in the order of sends.
     order: usize,
-    /// How often it was handed out.
+    /// How often it was handed out, and how often it may be.
     attempts: u32,
+    limit: u32,
     /// Calls about it that began, and those among them that returned.
     began: BTreeSet<String>,
     returned: BTreeSet<String>,
@@ -69,7 +71,9 @@ impl Facts {
                 // What is sent again is plain mail.
                 let (call, key) =
                     if call == "replay" { ("send".to_owned(), None) } else { (call, self.going_on.get(2).cloned()) };
-                self.messages.insert(came[1].parse()?, Fact { call, key, order, ..Fact::default() });
+                let limit = if self.goes_on("send") { attempts_of(self.going_on[1].parse()?) } else { ATTEMPTS };
+                let fact = Fact { call, key, order, limit: limit.into(), ..Fact::default() };
+                self.messages.insert(came[1].parse()?, fact);
             }
             "taken" => {
                 let fact =
@@ -102,11 +106,11 @@ impl Facts {
         ["send", "later", "stale", "newer", "once", "ask", "replay"].iter().any(|name| self.goes_on(name))
     }
 
-    /// Whether a message with this call and key, other than this one, was sent or is just being sent; only later ones if so wanted.
-    fn has_other(&self, this: &Fact, later: bool) -> bool {
+    /// Whether a message with this call and key, other than this one, was sent, or is just being sent and `came`; only later ones if so wanted.
+    fn has_other(&self, this: &Fact, later: bool, came: bool) -> bool {
         let other = |fact: &Fact| fact.call == this.call && fact.key == this.key && fact.order != this.order;
         let known = self.messages.values().any(|fact| other(fact) && (!later || fact.order > this.order));
-        known || self.goes_on(&this.call) && self.going_on.get(2) == this.key.as_ref()
+        known || came && self.goes_on(&this.call) && self.going_on.get(2) == this.key.as_ref()
     }
 }
 
@@ -124,34 +128,63 @@ fn deal_with(inbox: &Inbox) -> Result<BTreeMap<Ticket, u32>> {
     Ok(seen)
 }
 
-/// Has others serve what a kill left, and asks every rule.
-pub(super) fn judge(root: &Path, facts: &Facts) -> Result<()> {
+/// What is said of the messages.
+fn states(mailbox: &mut Mailbox, facts: &Facts) -> Result<BTreeMap<Ticket, State>> {
+    facts.messages.keys().map(|ticket| Ok((*ticket, mailbox.status(ticket)?.state))).collect()
+}
+
+/// Has others serve what a kill left, and asks every rule. If so wanted, the first of them takes one message and does not live to settle it.
+pub(super) fn judge(root: &Path, facts: &Facts, one_dies: bool) -> Result<()> {
     let post = post(root);
     let mut mailbox = post.mailbox("box")?;
-    for ticket in facts.messages.keys() {
-        ensure!(mailbox.status(ticket)?.state != State::Unknown, "{ticket} is unknown before anybody serves");
+    let before = states(&mut mailbox, facts)?;
+    let unknown = before.iter().find(|(_, state)| **state == State::Unknown);
+    ensure!(unknown.is_none(), "{unknown:?} before anybody serves");
+    let inbox = post.serve("box")?;
+    let held = if one_dies { inbox.try_recv()? } else { None };
+    let mut seen = deal_with(&inbox)?;
+    let mut after = states(&mut mailbox, facts)?;
+    let left = held.map(|held| leave_behind(&mut mailbox, &inbox, held)).transpose()?;
+    drop(inbox);
+    if let Some((ticket, attempt, is_spent)) = left {
+        ensure!(seen.insert(ticket, attempt).is_none(), "{ticket} was handed out while it was held");
+        let next = deal_with(&post.serve("box")?)?;
+        let (due, state) = match is_spent {
+            true => (None, State::DeadLettered),
+            false => (Some((ticket, attempt + 1)), State::Acked),
+        };
+        let came = mailbox.status(&ticket)?.state;
+        ensure!(
+            next == BTreeMap::from_iter(due) && came == state,
+            "{ticket} was left behind, taken {attempt} times; then it is {came}, and this came: {next:?}"
+        );
+        after.insert(ticket, State::Acked);
     }
-    let seen = deal_with(&post.serve("box")?)?;
     let new = mailbox.send(b"afterwards")?;
     let again = deal_with(&post.serve("box")?)?;
     ensure!(again == BTreeMap::from([(new, 1)]), "a new message was sent, and this came: {again:?}");
     let letters = mailbox.dead_letters()?;
-    let dead: BTreeSet<Ticket> = letters.iter().map(|letter| letter.ticket).collect();
+    let mut dead: BTreeSet<Ticket> = letters.iter().map(|letter| letter.ticket).collect();
     ensure!(dead.len() == letters.len(), "dead letters are doubled");
+    if let Some((ticket, attempt, true)) = left {
+        // Of that much is asked here; of the rest, as if it had been acked.
+        ensure!(dead.remove(&ticket), "{ticket} was left behind, taken {attempt} times, and is no dead letter");
+    }
     let strangers = seen.keys().filter(|ticket| !facts.messages.contains_key(ticket)).count();
     ensure!(strangers <= usize::from(facts.sends()), "{strangers} messages came that nobody sent");
-    let mut kept = 0;
+    let (mut kept, came) = (0, strangers > 0);
     for (ticket, fact) in &facts.messages {
-        let state = mailbox.status(ticket)?.state;
+        let (said, state, is_dead) = (before[ticket], after[ticket], dead.contains(ticket));
         kept += u64::from(state == State::Pending);
-        let (seen, is_dead) = (seen.get(ticket).copied(), dead.contains(ticket));
+        let seen = seen.get(ticket).copied();
         let told = || {
             format!(
-                "{ticket} is {state}, dead: {is_dead}, seen: {seen:?}, and {fact:?}; going on: {:?}",
+                "{ticket} was {said} and is {state}, dead: {is_dead}, seen: {seen:?}, and {fact:?}; going on: {:?}",
                 facts.going_on
             )
         };
-        hold(facts, fact, state, seen, is_dead).with_context(told)?;
+        ensure!(!said.is_final() || seen.is_none() && state == said, "{}: it was said to be settled", told());
+        hold(facts, fact, state, seen, is_dead, came).with_context(told)?;
     }
     let said = mailbox.stats()?.kept;
     ensure!(
@@ -161,8 +194,22 @@ pub(super) fn judge(root: &Path, facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-/// What holds of one message.
-fn hold(facts: &Facts, fact: &Fact, state: State, seen: Option<u32>, is_dead: bool) -> Result<()> {
+/// Dies with a message in its hands, after much has come and gone: what was acked behind it must not be forgotten over that. Gives its attempt, and
+/// whether it was the last.
+fn leave_behind(mailbox: &mut Mailbox, inbox: &Inbox, held: Delivery<'_>) -> Result<(Ticket, u32, bool)> {
+    let (ticket, attempt, most) = (held.ticket(), held.attempt(), held.max_attempts());
+    let state = mailbox.status(&ticket)?.state;
+    ensure!(state == State::Taken, "{ticket} was taken, and is {state}");
+    for _ in 0..MANY {
+        mailbox.compose().priority(Priority::Low).send(b"meanwhile")?;
+        inbox.try_recv()?.context("what is sent meanwhile does not come")?.ack();
+    }
+    std::mem::forget(held);
+    Ok((ticket, attempt, attempt >= most))
+}
+
+/// What holds of one message; `came` says that one came that was not known to be sent.
+fn hold(facts: &Facts, fact: &Fact, state: State, seen: Option<u32>, is_dead: bool, came: bool) -> Result<()> {
     let (began, returned) = (|name: &str| fact.began.contains(name), |name: &str| fact.returned.contains(name));
     let taking = u32::from(facts.goes_on("take"));
     let most = fact.attempts + taking;
@@ -172,10 +219,7 @@ fn hold(facts: &Facts, fact: &Fact, state: State, seen: Option<u32>, is_dead: bo
         ensure!(!settled, "it was settled, and handed out again");
         ensure!(fact.call != "later" && fact.call != "stale", "it was not to be handed out");
         ensure!(!fact.put_off, "it was put off, and handed out");
-        ensure!(
-            (fact.attempts + 1..=most + 1).contains(&attempt) && attempt <= ATTEMPTS.into(),
-            "attempts were miscounted"
-        );
+        ensure!((fact.attempts + 1..=most + 1).contains(&attempt) && attempt <= fact.limit, "attempts were miscounted");
         ensure!(state == State::Acked, "it was acked");
     } else {
         let right = match state {
@@ -183,10 +227,10 @@ fn hold(facts: &Facts, fact: &Fact, state: State, seen: Option<u32>, is_dead: bo
             State::Failed => began("reject"),
             State::Expired => fact.call == "stale",
             State::Cancelled => began("cancel"),
-            State::DeadLettered => most >= ATTEMPTS.into(),
+            State::DeadLettered => most >= fact.limit,
             State::Superseded => match fact.call.as_str() {
-                "newer" => facts.has_other(fact, true),
-                "once" => facts.has_other(fact, false),
+                "newer" => facts.has_other(fact, true, came),
+                "once" => facts.has_other(fact, false, came),
                 _ => false,
             },
             State::Pending => fact.call == "later" || began("put-off"),
@@ -200,7 +244,8 @@ fn hold(facts: &Facts, fact: &Fact, state: State, seen: Option<u32>, is_dead: bo
     ensure!(!returned("reject") || state == State::Failed, "it was refused");
     let dies = matches!(state, State::DeadLettered | State::Failed);
     ensure!(!dies || is_dead || is_gone, "it is no dead letter");
-    ensure!(!is_dead || dies || began("reject") || most >= ATTEMPTS.into(), "it is a dead letter");
+    ensure!(!is_dead || dies || began("reject") || most >= fact.limit, "it is a dead letter");
+    ensure!(is_dead || came || !began("replay") || returned("replay"), "it was to be sent again, and is gone");
     ensure!(!is_dead || !(returned("replay") || returned("drop")), "it is a dead letter again");
     Ok(())
 }
