@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Of each file so much is compared: lanes of whoever uses this do not come further.
-const COMPARED: usize = 16 << 10;
+const COMPARED: usize = 20 << 10;
 
 /// The files below a directory.
 pub(crate) struct Tree {
