@@ -425,8 +425,8 @@ impl LedgerView {
     pub(crate) fn newest(&self, max: usize) -> Vec<(Key, Entry)> {
         let mut newest = Vec::new();
         for at in 0..self.book.entries {
-            // ORDERING(ledger): as in a search for one key.
-            let key = Key::from_word(load_acquire(self.book.word(at, entry::KEY)));
+            // ORDERING(ledger): relaxed; the look below acquires it.
+            let key = Key::from_word(self.book.word(at, entry::KEY).load(Ordering::Relaxed));
             let Some(key) = key.filter(|key| key.place().is_some()) else { continue };
             if let Look::Found(entry) = self.book.look(at, key) {
                 newest.push((key, entry));

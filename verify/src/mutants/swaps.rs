@@ -52,7 +52,10 @@ pub(crate) const SWAPS: &[Swap] = &[
         code: "self.waits.fetch_add(1,",
         changes: &[
             ("let seq = self.bell.load();", "let mut seq = self.bell.load();"),
-            ("let ordered = ", "if WEAK { seq = self.bell.load(); } let ordered = "),
+            (
+                "let ordered = self.arm();",
+                "let ordered = if WEAK { self.waits.fetch_add(1, Ordering::Relaxed); seq = self.bell.load(); self.fences.heavy() } else { self.arm() };",
+            ),
         ],
     },
     // And the number changed before the load that says that somebody waits.
